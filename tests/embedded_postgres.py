@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from django.conf import settings
 
 from codecourier import postgres
 
@@ -28,8 +29,6 @@ def url() -> str:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> Iterator[None]:
     """Start the server and name this run's database, before pytest-django makes it."""
-    from django.conf import settings
-
     with running():
         settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"{PREFIX}{os.getpid()}"
         yield
