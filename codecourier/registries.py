@@ -1,0 +1,34 @@
+"""What higher apps tell lower ones, filled in `AppConfig.ready`: lower apps stay ignorant of higher ones.
+
+- guards: called inside a move's transaction with (row, to); may raise `lifecycle.Refused`.
+- sweepers: for each leased model the task that brings one of its rows forward.
+- panels: entries of the navigation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+from django.tasks import Task
+
+guards: list[Callable[[models.Model, str], None]] = []
+sweepers: dict[type[models.Model], Task] = {}
+# Called about once a second by the relay, in a thread, outside any transaction.
+chores: list[Callable[[], Any]] = []
+
+
+@dataclass(frozen=True, order=True)
+class Panel:
+    """One entry of a project's navigation; `url` is a URL name that takes the project's slug."""
+
+    order: int
+    title: str
+    icon: str
+    url: str
+    key: str  # pressed after `g`
+
+
+panels: list[Panel] = []
+# What a new installation starts with; each changes nothing that is there.
+seeds: list[Callable[[], Any]] = []

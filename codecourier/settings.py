@@ -1,0 +1,234 @@
+"""Settings, all from the environment (see .env.example); safe by default.
+
+Without BASE_URL the portal is local: loopback hosts only, plain HTTP, a secret key and a database of its
+own under STATE. With a BASE_URL it is a deployment: https, SECRET_KEY and DATABASE_URL are then required.
+"""
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import django_stubs_ext
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from codecourier import postgres, secretkey
+
+# So that generic classes such as ModelAdmin[Any] can be written at run time as well.
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+
+def number(name: str, default: int, low: int, high: int) -> int:
+    """An integer setting within its allowed range, or a sentence that names it."""
+    raw = env.str(name, str(default))
+    if not raw.strip().lstrip("-").isdigit() or not low <= int(raw) <= high:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {low} to {high}, not {raw!r}.")
+    return int(raw)
+
+
+def required(name: str, what: str) -> str:
+    """A setting that a deployment can't do without."""
+    value = env.str(name, "")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set. With BASE_URL set, {what}")
+    return value
+
+
+STATE = Path(env.str("STATE", str(BASE_DIR / "state"))).resolve()
+PROCESS = env.str("CODECOURIER_PROCESS", "command")
+
+BASE_URL = env.str("BASE_URL", "").rstrip("/")
+LOCAL = not BASE_URL
+_base = urlsplit(BASE_URL or "http://127.0.0.1:8000")
+if _base.scheme not in {"http", "https"} or not _base.hostname:
+    raise ImproperlyConfigured(f"BASE_URL must look like https://courier.example.com, not {BASE_URL!r}.")
+SECURE = _base.scheme == "https"
+
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = secretkey.load(STATE) if LOCAL else required("SECRET_KEY", "it must be a long random string.")
+ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS", default=[]) or [SECRET_KEY]
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"] if LOCAL else [_base.hostname])
+CSRF_TRUSTED_ORIGINS = [BASE_URL] if BASE_URL else []
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "django.contrib.postgres",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_htmx",
+    "django_filters",
+    "django_q",
+    "codecourier",
+    "personas",
+    "sandboxes",
+    "usage",
+    "learnings",
+    "workflows",
+    "issues",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "codecourier.urls"
+ASGI_APPLICATION = "codecourier.asgi.application"
+AUTH_USER_MODEL = "codecourier.User"
+AUTHENTICATION_BACKENDS = ["codecourier.signin.EmailBackend"]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "codecourier.shell.context",
+            ],
+        },
+    }
+]
+
+EMBEDDED_POSTGRES = LOCAL and not env.str("DATABASE_URL", "")
+_database_url = (
+    postgres.url(STATE) if EMBEDDED_POSTGRES else required("DATABASE_URL", "it must be the URL of a PostgreSQL server.")
+)
+DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(_database_url)}
+if "postgresql" not in DATABASES["default"]["ENGINE"]:
+    raise ImproperlyConfigured("DATABASE_URL must be a postgres:// URL: PostgreSQL is the only database.")
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+if PROCESS == "web":
+    # Requests come in bursts over many threads: a pool, as kept-open connections ran out of server slots.
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": 20, "timeout": 10}
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = 600
+
+TASKS = {"default": {"BACKEND": "codecourier.queue.DjangoQBackend"}}
+Q_CLUSTER = {
+    "name": "codecourier",
+    "orm": "default",
+    "workers": number("WORKERS", 4, 1, 64),
+    "poll": 0.05,
+    "queue_limit": 1,
+    "bulk": 1,
+    "timeout": 300,
+    "retry": 1800,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": 200,
+    "catch_up": False,
+    "scheduler": False,
+    "log_level": "WARNING",
+}
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [
+    BASE_DIR / "static",
+    *[
+        (f"vendor/{name}", BASE_DIR / "node_modules" / path)
+        for name, path in {
+            "tabler": "@tabler/core/dist",
+            "icons": "@tabler/icons-webfont/dist",
+            "xterm": "@xterm/xterm",
+            "xterm-fit": "@xterm/addon-fit/lib",
+            "xterm-links": "@xterm/addon-web-links/lib",
+            "idiomorph": "idiomorph/dist",
+        }.items()
+    ],
+]
+WHITENOISE_USE_FINDERS = LOCAL
+WHITENOISE_AUTOREFRESH = False
+if not LOCAL:
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    }
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "script-src": ["'self'"],
+    # xterm.js writes its own style elements.
+    "style-src": ["'self'", "'unsafe-inline'"],
+    "img-src": ["'self'", "data:"],
+    "connect-src": ["'self'"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "frame-ancestors": ["'none'"],
+    "form-action": ["'self'"],
+}
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SECURE_SSL_REDIRECT = SECURE
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+MAILERS = {"default": {"BACKEND": env.str("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")}}
+
+# What a sandbox may do and how long things may take. Times are for people who wait, so they are short.
+# Marks our machines at the provider; two installations must never share it, or one would sweep the other's.
+DEPLOYMENT = env.str("DEPLOYMENT", f"{_base.hostname}-{hashlib.sha256(SECRET_KEY.encode()).hexdigest()[:10]}")
+E2B_API_KEY = env.str("CODECOURIER_E2B_API_KEY", "")
+E2B_API_URL = env.str("CODECOURIER_E2B_API_URL", "")
+E2B_SANDBOX_URL = env.str("CODECOURIER_E2B_SANDBOX_URL", "")
+ALLOW_LOCAL_REPOSITORIES = env.bool("ALLOW_LOCAL_REPOSITORIES", LOCAL)
+STOP_GRACE = timedelta(seconds=number("STOP_GRACE_SECONDS", 15, 1, 120))
+IDLE_PAUSE = timedelta(seconds=number("IDLE_PAUSE_SECONDS", 900, 5, 86_400))
+SILENCE = timedelta(seconds=number("SILENCE_SECONDS", 600, 1, 86_400))
+OUTPUT_CAP_BYTES = number("OUTPUT_CAP_MB", 64, 1, 4096) * 1024 * 1024
+TRASH_DAYS = number("TRASH_DAYS", 30, 1, 3650)
+PAUSED_DAYS = number("PAUSED_DAYS", 14, 1, 3650)
+PROVIDER_TIMEOUT = timedelta(seconds=number("PROVIDER_TIMEOUT_SECONDS", 600, 60, 3600))
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django.channels.server": {"level": "WARNING"},
+        "daphne": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "e2b": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,89 @@
+"""People, a project and the queue, for every test."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+
+from codecourier import queue
+from codecourier.models import Membership, Project, User
+from sandboxes.models import Template
+from tests.embedded_postgres import django_db_modify_db_settings
+
+__all__ = ["django_db_modify_db_settings"]
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    """A project without a repository."""
+    return Project.objects.create(name="Rocket", slug="rocket")
+
+
+def person(email: str, project: Project | None = None, role: str = "member") -> User:
+    """A user with the password `open sesame`, in a project."""
+    user = User.objects.create_user(email, "open sesame", name=email.split("@")[0].title())
+    if project:
+        Membership.objects.create(project=project, user=user, role=role)
+    return user
+
+
+@pytest.fixture
+def owner(project: Project) -> User:
+    """Owner of the project."""
+    return person("olga@example.com", project, "owner")
+
+
+@pytest.fixture
+def member(project: Project, owner: User) -> User:
+    """Member of the project."""
+    return person("mia@example.com", project)
+
+
+@pytest.fixture
+def stranger(db: None) -> User:
+    """Signed in, in no project: must get 404."""
+    return person("sam@example.com")
+
+
+@pytest.fixture
+def template(db: None) -> Template:
+    """The stock script template."""
+    return Template.objects.create(slug="script", name="Script", tool="script", image="script")
+
+
+def signed_in(user: User) -> Client:
+    """A browser of that person."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def member_client(member: User) -> Client:
+    """The member's browser."""
+    return signed_in(member)
+
+
+@pytest.fixture
+def stranger_client(stranger: User) -> Client:
+    """The stranger's browser."""
+    return signed_in(stranger)
+
+
+@pytest.fixture
+def work(db: None) -> Callable[[], int]:
+    """Performs what is in the queue, in this process, until it is empty; the number of tasks."""
+
+    def perform() -> int:
+        done = 0
+        while row := OrmQ.objects.order_by("id").first():
+            package: dict[str, Any] = SignedPackage.loads(row.payload)
+            row.delete()
+            queue.perform(*package["args"])
+            done += 1
+        return done
+
+    return perform

@@ -1,0 +1,16 @@
+"""The product's settings on the tests' own state folder and database server."""
+
+import os
+
+from tests import embedded_postgres
+
+os.environ["DATABASE_URL"] = embedded_postgres.url()
+os.environ["STATE"] = str(embedded_postgres.STATE)
+for name in ("BASE_URL", "CODECOURIER_E2B_API_KEY"):
+    os.environ.pop(name, None)
+
+from codecourier.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+WHITENOISE_USE_FINDERS = False
+STATICFILES_DIRS = []
