@@ -1,0 +1,115 @@
+"""Machines in the Django admin: status is read only, actions go through the same verbs as the portal."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from codecourier.admin import Audited
+from codecourier.audit import note
+
+from . import fleet
+from .models import Job, Orphan, Phase, Sandbox, Template, Turn
+from .reasons import Reason
+
+
+class ReadOnlyInline(admin.TabularInline[Any, Any]):
+    """Rows that only the lifecycle writes."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Made by the lifecycle."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Moved by the lifecycle."""
+        return False
+
+
+class PhaseInline(ReadOnlyInline):
+    """The boot."""
+
+    model = Phase
+    fields = ["name", "status", "reason", "detail", "started_at", "ended_at", "deadline_at"]
+
+
+class TurnInline(ReadOnlyInline):
+    """The messages."""
+
+    model = Turn
+    fields = ["id", "status", "reason", "detail", "prompt", "started_at", "ended_at"]
+
+
+class JobInline(ReadOnlyInline):
+    """The commands."""
+
+    model = Job
+    fields = ["id", "kind", "status", "exit_code", "exit_reason", "lines", "bytes", "lease_owner", "lease_until"]
+
+
+@admin.register(Template)
+class TemplateAdmin(Audited):
+    """What machines are made of."""
+
+    list_display = ["name", "tool", "image", "cpu", "memory_mb", "needs_mb", "active"]
+    prepopulated_fields = {"slug": ["name"]}
+
+
+@admin.register(Sandbox)
+class SandboxAdmin(admin.ModelAdmin[Any]):
+    """Every machine of the deployment."""
+
+    list_display = ["id", "title", "project", "status", "wanted", "reason", "kind", "created_by", "created_at"]
+    list_filter = ["status", "kind", "provider", "project"]
+    search_fields = ["title", "provider_id", "id"]
+    list_select_related = ["project", "created_by"]
+    inlines = [PhaseInline, TurnInline, JobInline]
+    actions = ["stop", "force_finish"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """A sandbox is changed by its verbs, not by hand."""
+        return [field.name for field in Sandbox._meta.fields]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Made in the portal, with its boot."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Emptied from the trash only: a deleted row could not remove its machine."""
+        return False
+
+    @admin.action(description="Stop, work saved first")
+    def stop(self, request: HttpRequest, queryset: QuerySet[Sandbox]) -> None:
+        """As the portal's Stop."""
+        for sandbox in queryset.alive():
+            fleet.stop(sandbox, request.user)
+            note(request.user, "sandbox.stopped", sandbox)
+        self.message_user(request, "Asked to stop.", messages.SUCCESS)
+
+    @admin.action(description="Force finish: end the row now, whatever the provider says")
+    def force_finish(self, request: HttpRequest, queryset: QuerySet[Sandbox]) -> None:
+        """The row ends at once; its machine is removed afterwards."""
+        for sandbox in queryset.alive():
+            fleet.finish(sandbox, Sandbox.Status.ERROR, Reason.USER, "An administrator ended it by force.")
+            note(request.user, "sandbox.force_finished", sandbox)
+        self.message_user(request, "Ended.", messages.WARNING)
+
+
+@admin.register(Orphan)
+class OrphanAdmin(admin.ModelAdmin[Any]):
+    """The orphan ledger: what was found out of place and what was done."""
+
+    list_display = ["found_at", "what", "provider", "provider_id", "sandbox", "seconds", "done"]
+    list_filter = ["what", "provider"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Written by the sweep."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Kept as it is."""
+        return False

@@ -1,0 +1,22 @@
+"""Configuration of the sandboxes app."""
+
+from django.apps import AppConfig
+from django.utils.module_loading import import_string
+
+from codecourier import registries
+
+
+class SandboxesConfig(AppConfig):
+    """Machines, what runs in them and what they print."""
+
+    name = "sandboxes"
+
+    def ready(self) -> None:
+        """Tell the base app what to sweep; models can't be imported before this moment."""
+        import_string("sandboxes.reactions.job_moved")
+        sandbox = self.get_model("Sandbox")
+        registries.sweepers[sandbox] = import_string("sandboxes.tasks.advance_sandbox")
+        registries.seeds.append(import_string("sandboxes.stock.templates"))
+        registries.chores.append(import_string("sandboxes.upkeep.enforce"))
+        registries.chores.append(import_string("sandboxes.upkeep.reconcile"))
+        registries.chores.append(import_string("sandboxes.upkeep.purge"))

@@ -1,0 +1,187 @@
+"""Boot: create -> clone -> install -> setup-script -> inject -> agent-cli, each phase re-entrant.
+
+`advance` looks at the phase that is next, does what it can without waiting, and returns; the end of a
+phase's job brings it back. A phase function returns True when its phase is over.
+"""
+
+import shlex
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from . import courier, e2b, jobs
+from .agents import AGENTS
+from .models import Job, Phase, Sandbox
+from .reasons import Reason
+from .repository import explain
+
+P = Phase.Status
+
+
+class BootFailed(e2b.ProviderError):
+    """A phase can't be got through; the sentence says why."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = Reason(reason)
+
+
+def advance(sandbox: Sandbox) -> bool:
+    """Bring the boot as far as it goes now; True when the sandbox runs. BootFailed when it can't be got through."""
+    for phase in sandbox.phases.exclude(status__in=[P.SUCCEEDED, P.SKIPPED]):
+        phase.sandbox = sandbox
+        if phase.status == P.WAITING:
+            if not wanted(sandbox, phase):
+                phase.end(P.SKIPPED, detail="Nothing to do.")
+                continue
+            phase.start()
+        if timezone.now() > (phase.deadline_at or timezone.now()):
+            fail(phase, Reason.OVERDUE, f"{phase.get_name_display()} took longer than it may ({_minutes(phase)}).")
+        if not STEPS[phase.name](sandbox, phase):
+            return False
+    return sandbox.enter(Sandbox.Status.RUNNING)
+
+
+def _minutes(phase: Phase) -> str:
+    return f"{Phase.LIMITS[Phase.Name(phase.name)].total_seconds() / 60:.0f} min"
+
+
+def wanted(sandbox: Sandbox, phase: Phase) -> bool:
+    """Whether a phase has anything to do for this sandbox."""
+    asks = {
+        Phase.Name.CLONE: sandbox.repository_url,
+        Phase.Name.INSTALL: sandbox.template.install.strip(),
+        Phase.Name.SETUP: sandbox.setup_script.strip(),
+    }
+    return bool(asks.get(Phase.Name(phase.name), True))
+
+
+def fail(phase: Phase, reason: str, sentence: str) -> None:
+    """End the phase as failed and give the boot up."""
+    phase.end(P.FAILED, reason=reason, detail=sentence)
+    raise BootFailed(reason, sentence)
+
+
+def make_machine(sandbox: Sandbox, phase: Phase) -> bool:
+    """The machine, by idempotency key: asked again after a crash, the provider answers with the same one."""
+    provider = e2b.provider_of(sandbox.project)
+    if not sandbox.provider_id:
+        _create(sandbox, provider)
+    machine = e2b.connect(provider, sandbox.provider_id)
+    machine.write({f"{jobs.COURIER}/courier.py": courier.SOURCE}, "hand over the courier")
+    return phase.end(
+        P.SUCCEEDED, detail=f"{e2b.isolation_of(provider.name)}, {sandbox.real_cpu} CPU, {sandbox.real_memory_mb} MB"
+    )
+
+
+def _create(sandbox: Sandbox, provider: e2b.Provider) -> None:
+    machine = e2b.create(
+        provider,
+        template=e2b.template_name(sandbox),
+        metadata={"codecourier": settings.DEPLOYMENT, "sandbox": str(sandbox.pk)},
+        envs={},
+        key=f"{settings.DEPLOYMENT}-sandbox-{sandbox.pk}".lower().replace(".", "-"),
+    )
+    # At once, whatever the row's status is by now: a final row with a machine is what the sweep removes.
+    fields = {"provider": provider.name, "provider_id": machine.id, "kept_until": _kept_until()}
+    Sandbox.objects.filter(pk=sandbox.pk).update(**fields)
+    said = e2b.info(provider, machine.id)
+    Sandbox.objects.filter(pk=sandbox.pk).update(real_cpu=said.cpu, real_memory_mb=said.memory_mb)
+    sandbox.refresh_from_db()
+
+
+def _kept_until() -> object:
+    return timezone.now() + settings.PROVIDER_TIMEOUT / 2
+
+
+def run_job(sandbox: Sandbox, phase: Phase) -> bool:
+    """A phase that is one command in the machine."""
+    job = _job(sandbox, phase.name)
+    if job.status == Job.Status.STARTING:
+        jobs.start(job, e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id))
+        return False
+    if job.status == Job.Status.RUNNING:
+        return False
+    if not job.succeeded:
+        fail(phase, *why(sandbox, phase, job))
+    return phase.end(P.SUCCEEDED)
+
+
+def _job(sandbox: Sandbox, kind: str) -> Job:
+    with transaction.atomic():
+        found = sandbox.jobs.filter(kind=kind).first()
+        return found or jobs.create(sandbox, kind)
+
+
+def why(sandbox: Sandbox, phase: Phase, job: Job) -> tuple[str, str]:
+    """Reason and sentence of a failed phase."""
+    if job.status == Job.Status.LOST:
+        return Reason.LOST, Reason.sentence(Reason.LOST)
+    name = phase.get_name_display()
+    if job.exit_reason in {"deadline", "silence"}:
+        limit = _minutes(phase) if job.exit_reason == "deadline" else f"{sandbox.silence_seconds} s of silence"
+        return Reason.OVERDUE, f"{name} was stopped after {limit}."
+    if job.exit_reason in {"memory", "disk"}:
+        return job.exit_reason, Reason.sentence(job.exit_reason)
+    if phase.name == Phase.Name.CLONE:
+        return Reason.CLONE_FAILED, explain(sandbox, job.pk)
+    end = f"signal {job.exit_signal}" if job.exit_signal else f"exit status {job.exit_code}"
+    return Reason.SETUP_FAILED, f"{name} ended with {end}. Its output says why."
+
+
+def inject(sandbox: Sandbox, phase: Phase) -> bool:
+    """Files and git settings, outside the repository's history."""
+    machine = e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
+    variables = [(variable.name, variable.value) for variable in sandbox.project.variables.all()]
+    if variables:
+        machine.write({f"{jobs.COURIER}/env": dotenv(variables).encode()}, "hand over the environment")
+    machine.run(_prepare(sandbox), "prepare the working folder")
+    return phase.end(P.SUCCEEDED, detail=f"{len(variables)} variables in .env" if variables else "")
+
+
+def _prepare(sandbox: Sandbox) -> str:
+    project = sandbox.project
+    return "\n".join(
+        [
+            "set -e",
+            f"mkdir -p {jobs.PROJECT} && cd {jobs.PROJECT}",
+            "[ -e .git ] || git init -q -b main",
+            f"git config --global user.name {shlex.quote(project.git_name)}",
+            f"git config --global user.email {shlex.quote(project.git_email)}",
+            # A tracked .env is the team's own and stays as it is.
+            f"if [ -f {jobs.COURIER}/env ] && ! git ls-files --error-unmatch .env >/dev/null 2>&1; then",
+            f"mv {jobs.COURIER}/env .env; mkdir -p .git/info; grep -qx .env .git/info/exclude || echo .env >> .git/info/exclude",
+            "fi",
+        ]
+    )
+
+
+def dotenv(variables: list[tuple[str, str]]) -> str:
+    """The text of a `.env` file; values are double-quoted where they have to be."""
+    return "".join(f"{name}={_quoted(value)}\n" for name, value in variables)
+
+
+def _quoted(value: str) -> str:
+    if value and all(char.isalnum() or char in "-_./:@%+,=" for char in value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def check_agent(sandbox: Sandbox, phase: Phase) -> bool:
+    """The CLI answers with its version before anything is asked of it."""
+    machine = e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
+    version = machine.run(AGENTS[sandbox.tool].check, f"find {sandbox.tool} in the machine").strip()
+    return phase.end(P.SUCCEEDED, detail=version[:200])
+
+
+STEPS: dict[str, Callable[[Sandbox, Phase], bool]] = {
+    Phase.Name.CREATE: make_machine,
+    Phase.Name.CLONE: run_job,
+    Phase.Name.INSTALL: run_job,
+    Phase.Name.SETUP: run_job,
+    Phase.Name.INJECT: inject,
+    Phase.Name.AGENT: check_agent,
+}

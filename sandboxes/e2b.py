@@ -1,0 +1,309 @@
+"""The gateway to machines: the only importer of the `e2b` SDK, for the cloud and for the local host alike.
+
+Every fault of the SDK becomes one of ours with a reason. Nothing here retries: who calls has the row, its
+deadline and its back-off. Facts: SDK 2.63 (https://e2b.dev/docs); the local host's own additions are
+described in `sandboxes.host`.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import e2b
+import httpx
+from django.conf import settings
+from e2b.sandbox.commands.command_handle import CommandExitException
+
+from codecourier.models import Project, ProviderKey
+
+from .models import Sandbox
+from .reasons import Reason
+
+LOCAL, CLOUD = "local", "e2b"
+CREATE_SECONDS, CALL_SECONDS = 60, 15
+HOME = "/home/user"
+
+
+class ProviderError(Exception):
+    """A machine or its provider did not do what it was asked; `str()` is a sentence for the page."""
+
+    reason = Reason.PROVIDER_ERROR
+
+
+class Gone(ProviderError):
+    """The provider knows no such machine (any more)."""
+
+    reason = Reason.LOST
+
+
+class Busy(ProviderError):
+    """Over a limit of the plan; later there may be room."""
+
+    reason = Reason.BUSY
+
+
+class Denied(ProviderError):
+    """The provider refused the key."""
+
+    reason = Reason.MISSING_KEY
+
+
+class CommandFailed(ProviderError):
+    """A command ended with a status other than 0."""
+
+    reason = Reason.SETUP_FAILED
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Where machines come from."""
+
+    name: str
+    api_key: str
+    api_url: str = ""
+    sandbox_url: str = ""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the provider says of a machine."""
+
+    id: str
+    state: str  # running or paused
+    cpu: int
+    memory_mb: int
+    started_at: datetime
+    metadata: Mapping[str, str]
+
+
+def provider_of(project: Project) -> Provider:
+    """The project's own E2B key, else the deployment's, else the local host; Denied when there is none."""
+    keys = ProviderKey.objects.filter(provider=ProviderKey.Provider.E2B)
+    key = keys.filter(project=project).first() or keys.filter(project=None).first()
+    secret = key.secret if key else settings.E2B_API_KEY
+    if secret:
+        return Provider(CLOUD, secret, settings.E2B_API_URL, settings.E2B_SANDBOX_URL)
+    return local_provider()
+
+
+def deployment_providers() -> list[Provider]:
+    """Every distinct provider that may hold machines of this deployment."""
+    secrets = {key.secret for key in ProviderKey.objects.filter(provider=ProviderKey.Provider.E2B)}
+    secrets |= {settings.E2B_API_KEY} - {""}
+    found = [Provider(CLOUD, secret, settings.E2B_API_URL, settings.E2B_SANDBOX_URL) for secret in sorted(secrets)]
+    try:
+        return [*found, local_provider()]
+    except Denied:
+        return found
+
+
+def local_provider() -> Provider:
+    """The local host by the addresses it printed when it started; Denied when it never ran here."""
+    try:
+        text = (settings.STATE / "host" / "env").read_text()
+    except OSError as error:
+        raise Denied(
+            "There is no E2B key and no local sandbox host. Set the project's E2B key, or start `manage.py sandboxhost`."
+        ) from error
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return Provider(LOCAL, values["E2B_API_KEY"], values["E2B_API_URL"], values["E2B_SANDBOX_URL"])
+
+
+def isolation(project: Project) -> str:
+    """What separates a sandbox of this project from the rest, in words for the page."""
+    try:
+        name = provider_of(project).name
+    except Denied:
+        name = LOCAL
+    return isolation_of(name)
+
+
+def isolation_of(name: str) -> str:
+    """The isolation of a provider, in words."""
+    return "E2B micro-VM" if name == CLOUD else "Local namespaces"
+
+
+@cache
+def _client(provider: Provider) -> e2b.E2B:
+    options: dict[str, Any] = {"api_key": provider.api_key, "request_timeout": CALL_SECONDS, "retries": 0}
+    if provider.api_url:
+        options["api_url"] = provider.api_url
+    if provider.sandbox_url:
+        options["sandbox_url"] = provider.sandbox_url
+    return e2b.E2B(**options)
+
+
+@contextmanager
+def ours(what: str) -> Iterator[None]:
+    """Turn every fault of the SDK into one of ours; `what` says what was tried, as "create the machine"."""
+    try:
+        yield
+    except (e2b.SandboxNotFoundException, e2b.SandboxNotRunningException) as error:
+        raise Gone(f"Could not {what}: the machine is gone.") from error
+    except e2b.RateLimitException as error:
+        raise Busy(f"Could not {what}: the provider's limit is reached.") from error
+    except e2b.AuthenticationException as error:
+        raise Denied(f"Could not {what}: the provider refused the key. Check the E2B key of the project.") from error
+    except e2b.TimeoutException as error:
+        raise ProviderError(f"Could not {what}: the provider did not answer in time.") from error
+    except CommandExitException as error:
+        raise CommandFailed(f"Could not {what}: {_tail(error.stderr or error.stdout or str(error))}") from error
+    except (e2b.SandboxException, httpx.HTTPError, OSError) as error:
+        if getattr(error, "status_code", None) == 404:
+            raise Gone(f"Could not {what}: the machine is gone.") from error
+        raise ProviderError(f"Could not {what}: {_tail(str(error)) or type(error).__name__}") from error
+
+
+def _tail(text: str) -> str:
+    return text.strip()[-500:]
+
+
+class Machine:
+    """One running machine, for short calls from a worker."""
+
+    def __init__(self, sandbox: e2b.Sandbox) -> None:
+        self._sandbox = sandbox
+        self.id = sandbox.sandbox_id
+
+    def run(self, command: str, what: str, *, envs: Mapping[str, str] | None = None, seconds: float = 30) -> str:
+        """Stdout of a short command; CommandFailed when its status isn't 0."""
+        with ours(what):
+            return self._sandbox.commands.run(command, envs=dict(envs or {}), timeout=seconds).stdout or ""
+
+    def write(self, files: Mapping[str, bytes], what: str) -> None:
+        """Write files at absolute paths in one transfer; folders are made."""
+        with ours(what):
+            self._sandbox.files.write_files([{"path": path, "data": data} for path, data in files.items()])
+
+    def read(self, path: str, what: str) -> bytes:
+        """The bytes of one file."""
+        with ours(what):
+            return bytes(self._sandbox.files.read(path, format="bytes"))
+
+
+class AsyncMachine:
+    """One running machine, for the relay's long streams."""
+
+    def __init__(self, sandbox: e2b.AsyncSandbox) -> None:
+        self._sandbox = sandbox
+        self.id = sandbox.sandbox_id
+
+    async def follow(self, command: str, on_data: Callable[[str], Awaitable[None]]) -> None:
+        """Run a command without a time limit and hand on its stdout as it comes.
+
+        Awaiting `on_data` is the backpressure. Returns when the command ends; cancelling disconnects.
+        """
+        with ours("follow the output"):
+            handle = await self._sandbox.commands.run(
+                command, background=True, on_stdout=on_data, timeout=0, retain_output=False
+            )
+            try:
+                await handle.wait()
+            except CommandExitException:
+                return
+            finally:
+                await handle.disconnect()
+
+    async def close(self) -> None:
+        """Nothing to give back: the SDK's connections are shared by all machines of a process."""
+
+
+def create(
+    provider: Provider, *, template: str, metadata: Mapping[str, str], envs: Mapping[str, str], key: str
+) -> Machine:
+    """A new machine, or the one made before under the same idempotency key; on timeout it pauses."""
+    with ours("create the machine"):
+        sandbox = _client(provider).Sandbox.create(
+            template=template,
+            timeout=int(settings.PROVIDER_TIMEOUT.total_seconds()),
+            metadata=dict(metadata),
+            envs=dict(envs),
+            lifecycle={"on_timeout": "pause"},
+            idempotency_key=key,
+            request_timeout=CREATE_SECONDS,
+        )
+    return Machine(sandbox)
+
+
+def connect(provider: Provider, machine_id: str) -> Machine:
+    """An existing machine; a paused one is resumed, so ask only for those that are to run."""
+    with ours("reach the machine"):
+        seconds = int(settings.PROVIDER_TIMEOUT.total_seconds())
+        return Machine(_client(provider).Sandbox.connect(machine_id, timeout=seconds))
+
+
+async def attach(provider: Provider, machine_id: str) -> AsyncMachine:
+    """The same for the relay's loop."""
+    with ours("reach the machine"):
+        seconds = int(settings.PROVIDER_TIMEOUT.total_seconds())
+        return AsyncMachine(await _client(provider).AsyncSandbox.connect(machine_id, timeout=seconds))
+
+
+def info(provider: Provider, machine_id: str) -> Info:
+    """What the provider says of a machine; Gone when it knows none of that id."""
+    with ours("ask for the machine"):
+        return _info(_client(provider).Sandbox.get_info(machine_id))
+
+
+def extend(provider: Provider, machine_id: str) -> None:
+    """Push the provider's own timeout ahead: a dead portal costs minutes, not hours."""
+    with ours("extend the machine's time"):
+        _client(provider).Sandbox.set_timeout(machine_id, int(settings.PROVIDER_TIMEOUT.total_seconds()))
+
+
+def pause(provider: Provider, machine_id: str) -> None:
+    """Pause with memory; pausing a paused machine is no fault."""
+    with ours("pause the machine"):
+        _client(provider).Sandbox.pause(machine_id, request_timeout=CREATE_SECONDS)
+
+
+def kill(provider: Provider, machine_id: str) -> None:
+    """End a machine; one that is gone already is no fault."""
+    with ours("stop the machine"):
+        _client(provider).Sandbox.kill(machine_id)
+
+
+def machines(provider: Provider) -> list[Info]:
+    """Every running or paused machine that carries this deployment's name."""
+    query = e2b.SandboxQuery(metadata={"codecourier": settings.DEPLOYMENT})
+    found: list[Info] = []
+    with ours("list the machines"):
+        pages = _client(provider).Sandbox.list(query=query)
+        while pages.has_next:
+            found += [_info(entry) for entry in pages.next_items()]
+    return found
+
+
+def _info(entry: e2b.SandboxInfo) -> Info:
+    return Info(
+        id=entry.sandbox_id,
+        state=entry.state.value,
+        cpu=entry.cpu_count,
+        memory_mb=entry.memory_mb,
+        started_at=entry.started_at,
+        metadata=entry.metadata,
+    )
+
+
+def epitaph(provider: Provider, machine_id: str) -> str:
+    """Why a machine is gone, where its provider remembers (only the local host does); else empty."""
+    if provider.name != LOCAL:
+        return ""
+    url = f"{provider.api_url}/sandboxes/{machine_id}/tombstone"
+    request = urllib.request.Request(url, headers={"X-API-KEY": provider.api_key})
+    try:
+        with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
+            return str(json.load(answer).get("reason", ""))
+    except (OSError, ValueError, urllib.error.URLError):
+        return ""
+
+
+def template_name(sandbox: Sandbox) -> str:
+    """Cpu and memory are fixed when a template is built, so the size is part of its name."""
+    return f"{sandbox.template.image}-{sandbox.cpu}c-{sandbox.memory_mb}m"

@@ -1,0 +1,337 @@
+"""Sandboxes as a whole: what people ask of them, and `advance`, which brings one to what is wanted.
+
+launch ──> advance: boot ──> run turns ──> idle: pause ──> message: wake ──> ... ──> end ──> release
+stop, pause, wake only write the wish (`wanted`) and enqueue; every step looks first, then acts.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from codecourier import live, registries
+from codecourier.lifecycle import Later
+from codecourier.models import Project, User
+
+from . import boot, e2b, jobs, turns
+from .models import Job, Phase, Sandbox, Template, Turn, Wanted
+from .reasons import Reason
+
+logger = logging.getLogger(__name__)
+
+S = Sandbox.Status
+# So many unexpected exceptions in a row end a sandbox; with the back-off that is about a minute.
+GIVE_UP = 6
+
+
+NotPossible = turns.NotPossible
+
+
+def launch(
+    project: Project,
+    user: User | None,
+    *,
+    template: Template,
+    prompt: str = "",
+    request_key: str | None = None,
+    **fields: Any,
+) -> Sandbox:
+    """A new sandbox, its boot enqueued. ValidationError names the field that is wrong.
+
+    The same `request_key` again gives the sandbox made the first time.
+    """
+    if request_key and (known := Sandbox.objects.filter(project=project, request_key=request_key).first()):
+        return known
+    sandbox = Sandbox(
+        project=project,
+        created_by=user,
+        template=template,
+        tool=template.tool,
+        status=S.CREATING,
+        title=title_of(prompt),
+        request_key=request_key,
+        **fields,
+    )
+    sandbox.deadline_at = timezone.now() + Sandbox.DEADLINES[S.CREATING]
+    sandbox.due_at = timezone.now() + timedelta(seconds=5)
+    check(sandbox, prompt)
+    with transaction.atomic():
+        sandbox.save()
+        sandbox.record("", sandbox.status, sandbox.created_at)
+        Phase.objects.bulk_create(
+            Phase(sandbox=sandbox, name=name, position=position, status=Phase.Status.WAITING)
+            for position, name in enumerate(Phase.Name)
+        )
+        if prompt:
+            turns.queue(sandbox, user, prompt)
+        sandbox.nudge()
+        poke(sandbox)
+    return sandbox
+
+
+def title_of(prompt: str) -> str:
+    """The first line that says something."""
+    lines = (line.strip().lstrip("#! ") for line in prompt.splitlines())
+    return next((line for line in lines if line), "")[:120]
+
+
+def check(sandbox: Sandbox, prompt: str) -> None:
+    """Refuse a configuration that could not work, field by field."""
+    sandbox.full_clean(exclude=["created_by", "wanted_by"], validate_constraints=False)
+    if not sandbox.template.active:
+        raise ValidationError({"template": f"The template {sandbox.template} is not offered any more. Choose another."})
+    if prompt:
+        Turn(sandbox=sandbox, prompt=prompt).clean()
+
+
+def poke(sandbox: Sandbox) -> None:
+    """Have a worker look at it, once the transaction commits."""
+    registries.sweepers[Sandbox].enqueue(sandbox.pk)
+
+
+def stop(sandbox: Sandbox, user: User | None, reason: str = Reason.USER) -> None:
+    """End it, work saved first; asked again while that goes on, at once. Never fails, whatever the provider does."""
+    with transaction.atomic():
+        if not sandbox.want(Wanted.KILL, reason=reason, by=user):
+            sandbox.hurry()
+        poke(sandbox)
+
+
+def pause(sandbox: Sandbox, user: User | None, reason: str = Reason.USER) -> None:
+    """Put it to sleep with its memory; NotPossible unless it runs."""
+    if sandbox.status != S.RUNNING or sandbox.wanted == Wanted.KILL:
+        raise NotPossible("Only a running sandbox can be paused.")
+    with transaction.atomic():
+        sandbox.want(Wanted.PAUSE, reason=reason, by=user)
+        poke(sandbox)
+
+
+def wake(sandbox: Sandbox, user: User | None) -> None:
+    """Have it run again; NotPossible when it is over."""
+    if sandbox.final or sandbox.wanted == Wanted.KILL:
+        raise NotPossible("This sandbox is over. Start a new one to go on.")
+    with transaction.atomic():
+        sandbox.want(Wanted.RUN, by=user)
+        Sandbox.objects.filter(pk=sandbox.pk).update(active_at=timezone.now())
+        poke(sandbox)
+
+
+def trash(sandbox: Sandbox, user: User | None) -> None:
+    """Into the trash; a living one is stopped first. Restorable until it is purged."""
+    with transaction.atomic():
+        if not sandbox.final:
+            stop(sandbox, user)
+        Sandbox.objects.filter(pk=sandbox.pk, deleted_at=None).update(deleted_at=timezone.now())
+        sandbox.nudge()
+
+
+def restore(sandbox: Sandbox, user: User | None) -> None:
+    """Out of the trash."""
+    with transaction.atomic():
+        Sandbox.objects.filter(pk=sandbox.pk).update(deleted_at=None)
+        sandbox.nudge()
+
+
+def retitle(sandbox: Sandbox, title: str) -> None:
+    """Another title; ValidationError when it is empty or too long."""
+    sandbox.title = title.strip()
+    if not sandbox.title:
+        raise ValidationError({"title": "A sandbox needs a title."})
+    sandbox.clean_fields(exclude=[field.name for field in Sandbox._meta.fields if field.name != "title"])
+    with transaction.atomic():
+        Sandbox.objects.filter(pk=sandbox.pk).update(title=sandbox.title)
+        sandbox.nudge()
+
+
+def advance(sandbox: Sandbox) -> None:
+    """Bring one sandbox, leased to the caller, as far as it goes now."""
+    try:
+        step(sandbox)
+    except boot.BootFailed as error:
+        finish(sandbox, S.ERROR, error.reason, str(error))
+    except e2b.Gone:
+        bury(sandbox)
+    except e2b.Denied as error:
+        finish(sandbox, S.ERROR, Reason.MISSING_KEY, str(error))
+    except e2b.CommandFailed as error:
+        if sandbox.status == S.CREATING:
+            finish(sandbox, S.ERROR, Reason.SETUP_FAILED, str(error))
+        else:
+            postpone(sandbox, error)
+    except e2b.ProviderError as error:
+        if error.reason == Reason.CLONE_FAILED:
+            finish(sandbox, S.ERROR, Reason.CLONE_FAILED, str(error))
+        else:
+            postpone(sandbox, error)
+    except Exception:
+        if sandbox.attempts < GIVE_UP or sandbox.final:
+            raise
+        logger.exception("Sandbox %s is given up", sandbox.pk)
+        finish(sandbox, S.ERROR, Reason.INTERNAL)
+
+
+def postpone(sandbox: Sandbox, error: e2b.ProviderError) -> None:
+    """A fault that may pass: said on the page, tried again after the lease's back-off."""
+    logger.warning("Sandbox %s: %s", sandbox.pk, error)
+    if sandbox.status == S.CREATING:
+        phase = sandbox.phases.filter(status=Phase.Status.RUNNING).first()
+        Phase.objects.filter(pk=phase.pk if phase else None).update(detail=f"{error} Trying again.")
+        live.nudge(f"sandbox:{sandbox.pk}")
+    raise Later(str(error)) from error
+
+
+def step(sandbox: Sandbox) -> None:
+    """One look at what is wanted and where it is, and what follows from that."""
+    if sandbox.final:
+        release(sandbox)
+    elif sandbox.wanted == Wanted.KILL:
+        end(sandbox)
+    elif sandbox.deadline_at and sandbox.deadline_at < timezone.now():
+        finish(sandbox, S.ERROR, Reason.OVERDUE, "The boot took longer than it may.")
+    elif sandbox.status == S.CREATING:
+        if boot.advance(sandbox):
+            run(sandbox)
+    elif sandbox.status == S.PAUSED:
+        sleep_on(sandbox)
+    elif sandbox.wanted == Wanted.PAUSE:
+        lay_down(sandbox)
+    else:
+        run(sandbox)
+
+
+def run(sandbox: Sandbox) -> None:
+    """What a running sandbox needs now: its clock, its machine, its turns, its sleep."""
+    if sandbox.time_left == timedelta():
+        stop(sandbox, None, Reason.TIMEOUT)
+        return end(sandbox)
+    lost = sandbox.jobs.filter(status=Job.Status.LOST, turn__status=Turn.Status.RUNNING)
+    if not sandbox.kept_until or sandbox.kept_until <= timezone.now() or lost.exists():
+        keep(sandbox)
+    turns.advance(sandbox)
+    idle_at = sandbox.idle_at()
+    if idle_at and idle_at <= timezone.now():
+        sandbox.want(Wanted.PAUSE, reason=Reason.IDLE)
+        lay_down(sandbox)
+
+
+def keep(sandbox: Sandbox) -> None:
+    """See that the machine is there and push the provider's own timeout ahead."""
+    provider = e2b.provider_of(sandbox.project)
+    if e2b.info(provider, sandbox.provider_id).state == "paused":
+        e2b.connect(provider, sandbox.provider_id)
+    e2b.extend(provider, sandbox.provider_id)
+    Sandbox.objects.filter(pk=sandbox.pk).update(kept_until=timezone.now() + settings.PROVIDER_TIMEOUT / 2)
+
+
+def lay_down(sandbox: Sandbox) -> None:
+    """Pause the machine with its memory; one that can't be paused in time runs on and says so."""
+    try:
+        e2b.pause(e2b.provider_of(sandbox.project), sandbox.provider_id)
+    except (e2b.Gone, e2b.Denied):
+        raise
+    except e2b.ProviderError:
+        if sandbox.stop_by and sandbox.stop_by > timezone.now():
+            raise
+        logger.warning("Sandbox %s could not be paused and runs on", sandbox.pk)
+        Sandbox.objects.filter(pk=sandbox.pk).update(active_at=timezone.now())
+        sandbox.want(Wanted.RUN, reason=Reason.PROVIDER_ERROR)
+        return
+    sandbox.enter(S.PAUSED, reason=sandbox.wanted_reason)
+
+
+def sleep_on(sandbox: Sandbox) -> None:
+    """A paused one: woken when it is wanted, ended after its days."""
+    if sandbox.wanted == Wanted.RUN:
+        get_up(sandbox)
+        run(sandbox)
+    elif sandbox.status_at < timezone.now() - timedelta(days=settings.PAUSED_DAYS):
+        stop(sandbox, None, Reason.IDLE)
+        end(sandbox)
+
+
+def get_up(sandbox: Sandbox) -> None:
+    """Resume the machine; its clock goes on."""
+    e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
+    kept = timezone.now() + settings.PROVIDER_TIMEOUT / 2
+    Sandbox.objects.filter(pk=sandbox.pk).update(kept_until=kept, active_at=timezone.now())
+    sandbox.enter(S.RUNNING)
+    # What the relay left alone while it slept goes on being followed.
+    live.nudge("relay")
+
+
+def end(sandbox: Sandbox) -> None:
+    """Save what is being printed, for as long as there is time, then kill the machine."""
+    if sandbox.stop_by and timezone.now() < sandbox.stop_by and sandbox.provider_id:
+        if not drained(sandbox):
+            return
+        e2b.kill(e2b.provider_of(sandbox.project), sandbox.provider_id)
+        Sandbox.objects.filter(pk=sandbox.pk).update(released_at=timezone.now())
+    conclude(sandbox)
+    release(sandbox)
+
+
+def drained(sandbox: Sandbox) -> bool:
+    """Whether every command has ended with its output stored; asks those that run to end."""
+    working = list(sandbox.jobs.filter(status__in=Job.LIVE))
+    if not working:
+        return True
+    if sandbox.status == S.PAUSED:
+        get_up(sandbox)
+    try:
+        machine = e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
+        for job in working:
+            if job.status == Job.Status.STARTING:
+                jobs.abandon(job)
+            else:
+                jobs.ask_stop(job, machine, "stopped")
+    except (e2b.Gone, e2b.Denied):
+        return True
+    return not sandbox.jobs.filter(status__in=Job.LIVE).exists()
+
+
+def conclude(sandbox: Sandbox) -> None:
+    """Killed, in the rows: by the reason it was wanted for. Needs no provider."""
+    finish(sandbox, S.KILLED, sandbox.wanted_reason or Reason.USER)
+
+
+def finish(sandbox: Sandbox, status: str, reason: str, detail: str = "") -> None:
+    """The end of a sandbox and of all that was open in it, in one transaction; its machine is released after."""
+    with transaction.atomic():
+        if not sandbox.enter(status, reason=reason, detail=detail):
+            return
+        jobs.lose(sandbox, reason)
+        turns.close(sandbox, reason)
+        for phase in sandbox.phases.filter(status=Phase.Status.RUNNING):
+            phase.end(Phase.Status.FAILED, reason=reason, detail=detail or Reason.sentence(reason))
+        Sandbox.objects.filter(pk=sandbox.pk).update(due_at=timezone.now())
+        if not sandbox.released_at:
+            poke(sandbox)
+
+
+def bury(sandbox: Sandbox) -> None:
+    """Its machine is gone: by what the provider remembers, killed for memory or disk, else lost."""
+    if sandbox.final or sandbox.wanted == Wanted.KILL:
+        Sandbox.objects.filter(pk=sandbox.pk).update(released_at=timezone.now())
+        return conclude(sandbox) if not sandbox.final else None
+    said = e2b.epitaph(e2b.provider_of(sandbox.project), sandbox.provider_id)
+    Sandbox.objects.filter(pk=sandbox.pk).update(released_at=timezone.now())
+    if said in {Reason.MEMORY, Reason.DISK}:
+        finish(sandbox, S.KILLED, said)
+    else:
+        finish(sandbox, S.ERROR, Reason.LOST)
+
+
+def release(sandbox: Sandbox) -> None:
+    """Kill what a final row may still have; it is looked at again until its machine is known to be gone."""
+    sandbox.refresh_from_db()
+    if sandbox.released_at:
+        return
+    if sandbox.provider_id:
+        e2b.kill(e2b.provider_of(sandbox.project), sandbox.provider_id)
+    elif sandbox.status_at > timezone.now() - timedelta(minutes=3):
+        return  # A create may be under way still; the sweep over the provider's machines finds what it made.
+    Sandbox.objects.filter(pk=sandbox.pk).update(released_at=timezone.now())

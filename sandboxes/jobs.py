@@ -1,0 +1,91 @@
+"""Commands in a machine: each is a job of the courier, started here, followed and ended by the relay."""
+
+import json
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from . import courier, e2b
+from .agents import AGENTS, Command
+from .models import Job, Phase, Sandbox
+from .repository import clone_command
+
+COURIER = f"{e2b.HOME}/.courier"
+PROJECT = f"{e2b.HOME}/project"
+# What the courier needs to end a command and the relay to hear of it.
+MARGIN = timedelta(seconds=30)
+ASK_AGAIN = timedelta(seconds=5)
+
+
+def folder(job: Job) -> str:
+    """The job's own folder in the machine."""
+    return f"{COURIER}/jobs/{job.pk}"
+
+
+def create(sandbox: Sandbox, kind: str) -> Job:
+    """The row of a job that is to start; call it in the transaction that makes it needed."""
+    limit = None if kind == Job.Kind.TURN else Phase.LIMITS[Phase.Name(kind)]
+    deadline = timezone.now() + limit + MARGIN if limit else None
+    job = Job.objects.create(sandbox=sandbox, kind=kind, status=Job.Status.STARTING, deadline_at=deadline)
+    job.record("", job.status, job.created_at)
+    return job
+
+
+def command(job: Job) -> Command:
+    """What a job runs, from its sandbox's row: the same however often it is asked."""
+    sandbox = job.sandbox
+    if job.kind == Job.Kind.CLONE:
+        return clone_command(sandbox, PROJECT, folder(job))
+    if job.kind == Job.Kind.TURN:
+        return AGENTS[sandbox.tool].turn(job.turn.prompt, folder(job))
+    text = sandbox.template.install if job.kind == Job.Kind.INSTALL else sandbox.setup_script
+    return AGENTS["script"].turn(text, folder(job))
+
+
+def start(job: Job, machine: e2b.Machine) -> None:
+    """Have the courier run it; a second start of the same job finds it running (or over) and changes nothing."""
+    what = command(job)
+    spec = {
+        "argv": what.argv,
+        "cwd": e2b.HOME if job.kind == Job.Kind.CLONE else PROJECT,
+        "env": dict(what.env),
+        "deadline_s": _seconds(job),
+        "silence_s": job.sandbox.silence_seconds,
+        "background": "keep" if job.kind == Job.Kind.TURN else "kill",
+    }
+    machine.write({**what.files, f"{folder(job)}/spec.json": json.dumps(spec).encode()}, "hand over the command")
+    envs = {variable.name: variable.value for variable in job.sandbox.project.variables.all()}
+    machine.run(courier.command("start", str(job.pk)), "start the command", envs=envs)
+    job.move(Job.Status.RUNNING, deadline_at=job.deadline_at)
+
+
+def _seconds(job: Job) -> float:
+    """The courier's own deadline: with a dead portal the command ends all the same."""
+    if job.kind != Job.Kind.TURN:
+        return Phase.LIMITS[Phase.Name(job.kind)].total_seconds()
+    left = job.sandbox.time_left or timedelta()
+    return (left + MARGIN).total_seconds()
+
+
+def ask_stop(job: Job, machine: e2b.Machine, reason: str) -> None:
+    """Tell the courier to end it; its exit comes the usual way. Asked again while it hasn't come."""
+    now = timezone.now()
+    if job.stop_asked_at and job.stop_asked_at > now - ASK_AGAIN:
+        return
+    grace = max(1, int(settings.STOP_GRACE.total_seconds() / 3))
+    machine.run(courier.command("stop", str(job.pk), "--grace", str(grace), "--reason", reason), "stop the command")
+    Job.objects.filter(pk=job.pk).update(stop_asked_at=now)
+
+
+def abandon(job: Job) -> None:
+    """It has not started and need not any more."""
+    job.move(Job.Status.LOST, reason="killed", ended_at=timezone.now())
+
+
+def lose(sandbox: Sandbox, reason: str) -> None:
+    """The machine is gone: what was still running there is lost."""
+    for job in sandbox.jobs.filter(status__in=Job.LIVE):
+        with transaction.atomic():
+            job.move(Job.Status.LOST, reason=reason, ended_at=timezone.now())

@@ -1,0 +1,88 @@
+"""How a repository gets into a machine: by `git clone` there, a local path as a bundle."""
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from codecourier import repositories
+
+from .agents import Command
+from .e2b import ProviderError
+from .models import Output, Sandbox
+from .reasons import Reason
+
+BUNDLE_SECONDS = 300
+QUIET = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new",
+    "LC_ALL": "C.UTF-8",
+}
+# What git says, and what a person can do about it.
+CAUSES = (
+    (
+        r"terminal prompts disabled|Authentication failed|Permission denied \(publickey",
+        "It is private or doesn't exist, and there is no key for it.",
+    ),
+    (r"Remote branch .* not found", "It has no such branch."),
+    (r"Could not resolve (host|proxy)|Name or service not known", "Its host name is unknown."),
+    (r"CONNECT tunnel failed, response 403|403", "The machine may not reach that address."),
+    (
+        r"[Rr]epository .*not found|does not appear to be a git repository|not found",
+        "There is no repository at that address.",
+    ),
+    (r"Connection refused|Connection timed out|Failed to connect", "Its host can't be reached."),
+    (r"No space left", "It does not fit on the machine's disk."),
+)
+
+
+class NoRepository(ProviderError):
+    """The repository can't be had; the sentence says why."""
+
+    reason = Reason.CLONE_FAILED
+
+
+def clone_command(sandbox: Sandbox, target: str, folder: str) -> Command:
+    """`git clone` with nothing of the URL ever an option; a local path is bundled here and cloned from the bundle."""
+    argv = ["git", "clone", "--progress"]
+    if sandbox.branch:
+        argv += ["--branch", sandbox.branch]
+    if repositories.is_local(sandbox.repository_url):
+        bundle = f"{folder}/repository.bundle"
+        files = {bundle: make_bundle(repositories.local_path(sandbox.repository_url))}
+        return Command(tuple([*argv, "--", bundle, target]), files=files, env=QUIET)
+    if sandbox.depth:
+        argv += ["--depth", str(sandbox.depth)]
+    return Command(tuple([*argv, "--", sandbox.repository_url, target]), env=QUIET)
+
+
+def make_bundle(path: Path) -> bytes:
+    """Every branch and tag of a local repository; NoRepository with git's own words when it can't be read."""
+    with tempfile.TemporaryDirectory(prefix="courier-bundle-") as place:
+        bundle = Path(place) / "bundle"
+        call = ["git", "-c", "safe.directory=*", "-C", str(path), "bundle", "create", "-q", str(bundle)]
+        try:
+            subprocess.run(
+                [*call, "HEAD", "--branches", "--tags"], check=True, capture_output=True, timeout=BUNDLE_SECONDS
+            )
+        except subprocess.CalledProcessError as error:
+            raise NoRepository(f"{path} can't be bundled: {error.stderr.decode(errors='replace').strip()}") from error
+        except subprocess.TimeoutExpired as error:
+            raise NoRepository(f"{path} could not be bundled within {BUNDLE_SECONDS} s.") from error
+        return bundle.read_bytes()
+
+
+def explain(sandbox: Sandbox, job_id: int) -> str:
+    """Why a clone failed, from what git printed."""
+    rows = (
+        Output.objects.filter(job_id=job_id, stream=Output.Stream.STDERR)
+        .order_by("-seq")
+        .values_list("data", flat=True)
+    )
+    text = b"".join(reversed([bytes(data) for data in rows[:20]])).decode(errors="replace")
+    cause = next(
+        (words for pattern, words in CAUSES if re.search(pattern, text)), "git did not say why in a known way."
+    )
+    said = [line for line in re.split(r"[\r\n]+", text) if line.startswith(("fatal:", "error:", "remote:"))]
+    where = f"{sandbox.repository_url}" + (f", branch {sandbox.branch}" if sandbox.branch else "")
+    return f"{where} could not be cloned. {cause}" + (f" git said: {said[-1].strip()}" if said else "")

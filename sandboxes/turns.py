@@ -1,0 +1,158 @@
+"""Turns: messages queue in order, one runs at a time, each ends by what its job says."""
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from codecourier import live, registries
+from codecourier.models import User
+
+from . import e2b, jobs
+from .agents import AGENTS, Verdict
+from .agents.base import Exit
+from .models import Job, Sandbox, Turn, Wanted
+from .reasons import Reason
+
+T = Turn.Status
+
+
+class NotPossible(Exception):
+    """What was asked can't be done now; the sentence says why and what can."""
+
+
+def queue(sandbox: Sandbox, user: User | None, prompt: str) -> Turn:
+    """Write a message's row; ValidationError when it says nothing."""
+    turn = Turn(sandbox=sandbox, created_by=user, prompt=prompt, status=T.QUEUED)
+    turn.clean()
+    turn.save()
+    turn.record("", turn.status, turn.created_at)
+    return turn
+
+
+def send(sandbox: Sandbox, user: User | None, prompt: str) -> Turn:
+    """Queue a message, and wake a sandbox that sleeps; NotPossible when it is over."""
+    with transaction.atomic():
+        row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
+        if row.final or row.wanted == Wanted.KILL:
+            raise NotPossible("This sandbox is over, so the message was not sent. Start a new sandbox with it.")
+        turn = queue(row, user, prompt)
+        row.want(Wanted.RUN, by=user)
+        Sandbox.objects.filter(pk=row.pk).update(active_at=timezone.now())
+        turn.nudge()
+        poke(row)
+    return turn
+
+
+def poke(sandbox: Sandbox) -> None:
+    """Have a worker look at the sandbox, once the transaction commits."""
+    registries.sweepers[Sandbox].enqueue(sandbox.pk)
+
+
+def edit(turn: Turn, prompt: str) -> None:
+    """Change a message that has not started; NotPossible once it has."""
+    turn.prompt = prompt
+    turn.clean()
+    with transaction.atomic():
+        if not Turn.objects.filter(pk=turn.pk, status=T.QUEUED).update(prompt=prompt):
+            raise NotPossible("This message has started already. Send another one, or interrupt it.")
+        turn.nudge()
+
+
+def withdraw(turn: Turn) -> None:
+    """Take back a message that has not started; NotPossible once it has."""
+    with transaction.atomic():
+        gone, _ = Turn.objects.filter(pk=turn.pk, status=T.QUEUED).delete()
+        if not gone:
+            raise NotPossible("This message has started already. You can interrupt it.")
+        live.nudge(*turn.topics())
+
+
+def interrupt(sandbox: Sandbox, user: User | None) -> None:
+    """Stop the running turn, not the machine; NotPossible when nothing runs."""
+    with transaction.atomic():
+        asked = Job.objects.filter(turn__sandbox=sandbox, status__in=Job.LIVE).update(stop_reason=Reason.INTERRUPTED)
+        if not asked:
+            raise NotPossible("Nothing runs that could be interrupted.")
+        sandbox.nudge()
+        poke(sandbox)
+
+
+def advance(sandbox: Sandbox) -> None:
+    """Judge a turn that has ended, then start the next one."""
+    turn = sandbox.turns.filter(status=T.RUNNING).select_related("job").first()
+    if turn and not settle(turn, sandbox):
+        return
+    following = sandbox.turns.filter(status=T.QUEUED).order_by("pk").first()
+    if following and begin(following, sandbox):
+        settle(following, sandbox)
+
+
+def begin(turn: Turn, sandbox: Sandbox) -> bool:
+    """From the queue into work; False when it was withdrawn meanwhile."""
+    with transaction.atomic():
+        job = jobs.create(sandbox, Job.Kind.TURN)
+        if turn.move(T.RUNNING, job=job, started_at=timezone.now()):
+            return True
+        job.delete()
+        return False
+
+
+def settle(turn: Turn, sandbox: Sandbox) -> bool:
+    """Do what the running turn needs now; True when it is over."""
+    job = turn.job
+    if job is None:
+        return turn.move(T.FAILED, reason=Reason.INTERNAL, detail="Its command is missing.", ended_at=timezone.now())
+    job.sandbox = sandbox
+    if job.status == Job.Status.STARTING or (job.status == Job.Status.RUNNING and job.stop_reason):
+        act(job, e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id))
+    if job.status in Job.LIVE:
+        return False
+    verdict = judge(job)
+    with transaction.atomic():
+        turn.move(verdict.status, reason=verdict.reason, detail=verdict.detail, ended_at=timezone.now())
+        Sandbox.objects.filter(pk=sandbox.pk).update(active_at=timezone.now())
+    sandbox.refresh_from_db()
+    return True
+
+
+def act(job: Job, machine: e2b.Machine) -> None:
+    """Start a job that has not started, ask one to end that somebody interrupted."""
+    if job.status == Job.Status.STARTING:
+        jobs.start(job, machine)
+    elif job.stop_reason:
+        jobs.ask_stop(job, machine, "stopped")
+
+
+REASONS: dict[str, Verdict] = {
+    "stopped": Verdict(T.INTERRUPTED, Reason.INTERRUPTED, Reason.sentence(Reason.INTERRUPTED)),
+    "deadline": Verdict(T.FAILED, Reason.TIMEOUT, Reason.sentence(Reason.TIMEOUT)),
+    "silence": Verdict(T.FAILED, Reason.SILENCE, Reason.sentence(Reason.SILENCE)),
+    "memory": Verdict(T.FAILED, Reason.MEMORY, Reason.sentence(Reason.MEMORY)),
+    "disk": Verdict(T.FAILED, Reason.DISK, Reason.sentence(Reason.DISK)),
+}
+
+
+def judge(job: Job) -> Verdict:
+    """How the turn of an ended job went."""
+    if job.status == Job.Status.LOST:
+        return Verdict(T.FAILED, Reason.LOST, Reason.sentence(Reason.LOST))
+    if job.exit_reason:
+        return REASONS.get(job.exit_reason) or Verdict(
+            T.FAILED, Reason.EXIT, job.detail or f"It ended: {job.exit_reason}."
+        )
+    return AGENTS[job.sandbox.tool].judge(Exit(job.exit_code, job.exit_signal, job.exit_reason))
+
+
+def close(sandbox: Sandbox, reason: str) -> None:
+    """The machine is over: a turn that came to its end is judged by it, the others are interrupted."""
+    for turn in sandbox.turns.filter(status__in=Turn.OPEN).select_related("job"):
+        turn.sandbox = sandbox
+        fields: dict[str, Any] = {"ended_at": timezone.now()}
+        if turn.job and turn.job.status == Job.Status.EXITED:
+            turn.job.sandbox = sandbox
+            verdict = judge(turn.job)
+            turn.move(verdict.status, reason=verdict.reason, detail=verdict.detail, **fields)
+        else:
+            detail = Reason.sentence(Reason.KILLED if turn.status == T.RUNNING else reason)
+            turn.move(T.INTERRUPTED, reason=reason, detail=detail, **fields)
