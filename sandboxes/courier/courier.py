@@ -9,7 +9,7 @@ Standard library only, any Python from 3.8, meant for `python3 -I -S courier.py 
     follow ID [--offset N] [--pace MS] [--follower NAME]
 
 The home is `--home`, else COURIER_HOME, else ~/.courier. A job is the folder `jobs/ID` with
-`spec.json` (see `Spec`), `spool`, `meta.json`, `control` (a FIFO that only a living supervisor
+`spec.json` (see Job.spec), `spool`, `meta.json`, `control` (a FIFO that only a living supervisor
 holds open: nobody reads it = the supervisor is dead) and `lock`.
 
 The spool is append-only, whole JSON lines:
@@ -24,6 +24,8 @@ What is killed when a command ends: its session. With "background": "kill" also 
 that left the session; with "keep" (dev servers outlive a turn) only those that were still in the
 command's process tree when it was stopped, so a running tool dies and a daemon lives.
 """
+# ruff: noqa: PTH, SIM105, SIM905, UP, S108
+# Python 3.8, and each import of pathlib, contextlib, re or typing would cost a start 5 to 15 ms.
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ except ImportError:  # a Python without libffi: no subreaper, and followers poll
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, NoReturn
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 RECORD = 32 * 1024  # bytes of one stream in a record
 COALESCE_S = 0.02
@@ -59,6 +62,7 @@ PAUSE_S = 2.0  # a longer step of the clock means that the machine was frozen
 RESERVE = 64 * 1024  # kept free on disk for the exit record
 CHUNK = 1024 * 1024
 HEARTBEAT_S = 5.0
+ALLOWED = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")  # in a job id
 MARK = "CODECOURIER_JOB"  # in the environment of every command, so that recovery knows its own
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 MESSAGES = {
@@ -92,7 +96,7 @@ def processes() -> dict[int, tuple[int, int, int]]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open("/proc/%s/stat" % name, "rb") as file:
+                with open(f"/proc/{name}/stat", "rb") as file:
                     fields = file.read().rpartition(b")")[2].split()
             except OSError:
                 continue
@@ -133,9 +137,9 @@ def oom_kills() -> int:
     for line in read_text("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            places.append("/sys/fs/cgroup%s/memory.events" % path)
+            places.append(f"/sys/fs/cgroup{path}/memory.events")
         elif controllers == "memory":
-            places.append("/sys/fs/cgroup/memory%s/memory.oom_control" % path)
+            places.append(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
     counters = [read_counter(place) for place in places]
     seen = [counter for counter in counters if counter is not None]
     return sum(seen) if seen else read_counter("/proc/vmstat") or 0
@@ -156,35 +160,52 @@ def read_text(path: str) -> str:
         return ""
 
 
+def fault(spec: dict[str, Any]) -> str | None:
+    """What is wrong with a request, as the end of a sentence."""
+    argv, env, pty = spec.get("argv"), spec["env"], spec["pty"]
+    numbers = [spec[name] for name in ("deadline_s", "silence_s", "grace_s", "spool_limit")]
+    if not isinstance(argv, list) or not argv or not all(is_word(word) for word in argv):
+        return "needs argv, a list of words without NUL"
+    if not isinstance(env, dict) or not all(is_word(word) for pair in env.items() for word in pair):
+        return "needs env as names and values that are words without NUL"
+    if pty is not None and not (isinstance(pty, list) and [type(side) for side in pty] == [int, int]):
+        return "needs pty as [columns, rows]"
+    if not all(number is None or (type(number) in (int, float) and number >= 0) for number in numbers):
+        return "has a limit that is not a number of 0 or more"
+    return None if spec["background"] in ("keep", "kill") else "needs background as 'keep' or 'kill'"
+
+
+def is_word(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
 # --- a job and its files -----------------------------------------------------------------------
 
 
 class Job:
     def __init__(self, home: str, name: str) -> None:
-        if not 0 < len(name) <= 100 or name[0] == "." or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise Refusal("%r is not a job id: use 1 to 100 letters, digits, '.', '_' or '-'." % name)
+        if not 0 < len(name) <= 100 or name[0] == "." or set(name) - ALLOWED:
+            raise Refusal(f"{name!r} is not a job id: use 1 to 100 letters, digits, '.', '_' or '-'.")
         self.name = name
         self.path = os.path.join(home, "jobs", name)
         if not os.path.isdir(self.path):
-            raise Refusal("There is no job %s in %s." % (name, home))
+            raise Refusal(f"There is no job {name} in {home}.")
 
     def file(self, leaf: str) -> str:
         return os.path.join(self.path, leaf)
 
     def spec(self) -> dict[str, Any]:
         """The request, with defaults filled in; raises Refusal with what is wrong with it."""
-        spec: dict[str, Any] = {"cwd": None, "stdin": None, "stdin_file": None, "env": {}, "pty": None, "deadline_s": None}
-        spec.update({"silence_s": None, "grace_s": 5, "spool_limit": None, "background": "keep"})
+        spec: dict[str, Any] = dict.fromkeys(("cwd", "stdin", "stdin_file", "pty"))
+        spec.update(dict.fromkeys(("deadline_s", "silence_s", "spool_limit")), env={}, grace_s=5, background="keep")
         try:
             with open(self.file("spec.json"), encoding="utf-8") as file:
                 spec.update(json.load(file))
         except (OSError, ValueError, TypeError) as error:
-            raise Refusal("The job %s has no readable spec.json: %s." % (self.name, error)) from error
-        argv = spec.get("argv")
-        if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):
-            raise Refusal("spec.json of job %s needs argv, a list of words." % self.name)
-        if spec["background"] not in ("keep", "kill"):
-            raise Refusal("background in spec.json of job %s is neither 'keep' nor 'kill'." % self.name)
+            raise Refusal(f"The job {self.name} has no readable spec.json: {error}.") from error
+        problem = fault(spec)
+        if problem:
+            raise Refusal(f"spec.json of job {self.name} {problem}.")
         return spec
 
     def lock(self) -> int | None:
@@ -245,7 +266,7 @@ class Job:
         started = alive or os.path.exists(self.file("spool"))
         state = "exited" if last.get("exit") else "running" if alive else "lost" if started else "new"
         size = os.path.getsize(self.file("spool")) if os.path.exists(self.file("spool")) else 0
-        answer = {"job": self.name, "state": state, "pid": meta.get("pid"), "supervisor": alive}
+        answer: dict[str, Any] = {"job": self.name, "state": state, "pid": meta.get("pid"), "supervisor": alive}
         answer.update(seq=last.get("seq", 0), bytes=size, exit=last.get("exit"))
         return answer
 
@@ -280,8 +301,8 @@ class Job:
 
     def is_marked(self, pid: int) -> bool:
         try:
-            with open("/proc/%d/environ" % pid, "rb") as file:
-                return ("%s=%s" % (MARK, self.name)).encode() in file.read().split(b"\0")
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                return f"{MARK}={self.name}".encode() in file.read().split(b"\0")
         except OSError:
             return False
 
@@ -293,7 +314,8 @@ class Job:
             tail = file.read()
             file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)  # a torn line was never followed
         unlink(self.file("reserve"))
-        verdict = {"code": None, "signal": None, "reason": "supervisor_lost", "message": MESSAGES["supervisor_lost"]}
+        verdict: dict[str, Any] = dict.fromkeys(("code", "signal"))
+        verdict.update(reason="supervisor_lost", message=MESSAGES["supervisor_lost"])
         verdict.update(seconds=last.get("t", 0) / 1000, cpu_s=None, max_rss_kb=None, bytes={})
         with open(self.file("spool"), "ab", buffering=0) as file:
             file.write(dump({"seq": last.get("seq", 0) + 1, "t": last.get("t", 0), "exit": verdict}))
@@ -384,12 +406,12 @@ class Supervisor:
         problem = os.read(failed, 4096).decode("utf-8", "replace")
         os.close(failed)
         if problem:
-            os.waitpid(self.pid, 0)
+            os.waitpid(self.pid or 0, 0)
             self.pid = None
             self.refuse(problem)
 
     def refuse(self, problem: str) -> None:
-        self.reason, self.message = "spawn", "The command could not be started: %s." % problem
+        self.reason, self.message = "spawn", f"The command could not be started: {problem}."
 
     def open_stdin(self) -> int:
         """A file: nothing here has to be fed, and the end of the text is the end of stdin."""
@@ -443,7 +465,7 @@ class Supervisor:
         if not isinstance(error, OSError):
             return str(error)
         about = self.spec["cwd"] if error.filename == self.spec["cwd"] else self.spec["argv"][0]
-        return "%s: %s" % (about, error.strerror)
+        return f"{about}: {error.strerror}"
 
     def enter(self) -> dict[str, str]:
         """Go to the working folder; the environment of the command."""
@@ -574,7 +596,7 @@ class Supervisor:
     def fail(self, error: OSError) -> None:
         self.full = True
         self.stop("disk" if error.errno in FULL else "spool")
-        self.message = self.message or "The output could not be stored in the machine: %s." % error
+        self.message = self.message or f"The output could not be stored in the machine: {error}."
 
     # the end of the command
 
@@ -681,8 +703,9 @@ class Supervisor:
         if self.reason is None and out_of_memory and (number == signal.SIGKILL or code == 128 + signal.SIGKILL):
             self.reason, self.message = "memory", MESSAGES["memory"]
         totals = {name: stream.total for name, stream in self.totals.items()}
-        totals.update({"lost": self.lost} if self.lost else {})
-        verdict = {"code": code, "signal": number, "reason": self.reason, "message": self.message}
+        if self.lost:
+            totals["lost"] = self.lost
+        verdict: dict[str, Any] = {"code": code, "signal": number, "reason": self.reason, "message": self.message}
         verdict.update(seconds=round(self.active, 3), cpu_s=round(usage.ru_utime + usage.ru_stime, 3))
         verdict.update(max_rss_kb=usage.ru_maxrss, bytes=totals)
         return verdict
@@ -738,7 +761,7 @@ class Follower:
 
     def replace_older(self, name: str) -> int:
         """Put our own file in place of the last follower's; it sees that and ends. Works on a full disk."""
-        path = self.job.file("follower.%d" % os.getpid())
+        path = self.job.file(f"follower.{os.getpid()}")
         handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             os.write(handle, name.encode())
@@ -769,7 +792,7 @@ class Follower:
     def check(self, torn: int) -> None:
         """Nothing new: is the spool still ours, and is its writer still there?"""
         if torn == CHUNK or os.fstat(self.spool).st_size < self.offset:
-            raise Refusal("The spool of job %s was changed by something else near byte %d." % (self.job.name, self.offset))
+            raise Refusal(f"The spool of job {self.job.name} was changed by something else near byte {self.offset}.")
         if not self.job.tell():
             self.job.recover()
 
@@ -833,7 +856,7 @@ def start(home: str, names: list[str], options: dict[str, str]) -> dict[str, Any
         child = os.fork()
     except OSError as error:
         clear_files(job)
-        raise Refusal("No process can be started in this machine: %s." % error) from error
+        raise Refusal(f"No process can be started in this machine: {error}.") from error
     if child == 0:
         detach(job)
         Supervisor(job, spec, spool, control).run(write)
@@ -854,7 +877,7 @@ def create_files(job: Job) -> tuple[int, int]:
         return os.open(job.file("spool"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), control
     except OSError as error:
         clear_files(job)
-        raise Refusal("The job's files can't be made in %s: %s. Free some space." % (job.path, error.strerror)) from error
+        raise Refusal(f"The job's files can't be made in {job.path}: {error.strerror}. Free some space.") from error
 
 
 def clear_files(job: Job) -> None:
@@ -892,7 +915,7 @@ def recover(home: str, names: list[str], options: dict[str, str]) -> dict[str, A
 def follow(home: str, names: list[str], options: dict[str, str]) -> None:
     job = Job(home, names[0])
     if not os.path.exists(job.file("spool")):
-        raise Refusal("The job %s was never started." % job.name)
+        raise Refusal(f"The job {job.name} was never started.")
     offset, pace = int(options.get("offset", 0)), float(options.get("pace", 0)) / 1000
     try:
         Follower(job, offset, pace, options.get("follower", "")).run()
@@ -900,7 +923,13 @@ def follow(home: str, names: list[str], options: dict[str, str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone: a quiet end
 
 
-VERBS = {"start": start, "stop": stop, "status": status, "recover": recover, "follow": follow}
+VERBS: dict[str, Callable[..., Any]] = {
+    "start": start,
+    "stop": stop,
+    "status": status,
+    "recover": recover,
+    "follow": follow,
+}
 OPTIONS = ("home", "offset", "pace", "follower", "grace", "reason")
 
 
@@ -911,7 +940,7 @@ def read_line(words: list[str]) -> tuple[str, list[str], dict[str, str]]:
         if word.startswith("--"):
             key, _, value = word[2:].partition("=")
             if key not in OPTIONS:
-                raise Refusal("Unknown option --%s; there are %s." % (key, ", ".join(OPTIONS)))
+                raise Refusal(f"Unknown option --{key}; there are {', '.join(OPTIONS)}.")
             options[key] = value or next(rest, "")
         else:
             names.append(word)
