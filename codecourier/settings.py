@@ -34,7 +34,7 @@ def number(name: str, default: int, low: int, high: int) -> int:
 
 def required(name: str, what: str) -> str:
     """A setting that a deployment can't do without."""
-    value = env.str(name, "")
+    value: str = env.str(name, "")
     if not value:
         raise ImproperlyConfigured(f"{name} is not set. With BASE_URL set, {what}")
     return value

@@ -1,6 +1,6 @@
 """Machines in the Django admin: status is read only, actions go through the same verbs as the portal."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from codecourier.admin import Audited
 from codecourier.audit import note
+from codecourier.models import User
 
 from . import fleet
 from .models import Job, Orphan, Phase, Sandbox, Template, Turn
@@ -85,15 +86,15 @@ class SandboxAdmin(admin.ModelAdmin[Any]):
     @admin.action(description="Stop, work saved first")
     def stop(self, request: HttpRequest, queryset: QuerySet[Sandbox]) -> None:
         """As the portal's Stop."""
-        for sandbox in queryset.alive():
-            fleet.stop(sandbox, request.user)
+        for sandbox in queryset.exclude(status__in=Sandbox.FINAL):
+            fleet.stop(sandbox, cast(User, request.user))
             note(request.user, "sandbox.stopped", sandbox)
         self.message_user(request, "Asked to stop.", messages.SUCCESS)
 
     @admin.action(description="Force finish: end the row now, whatever the provider says")
     def force_finish(self, request: HttpRequest, queryset: QuerySet[Sandbox]) -> None:
         """The row ends at once; its machine is removed afterwards."""
-        for sandbox in queryset.alive():
+        for sandbox in queryset.exclude(status__in=Sandbox.FINAL):
             fleet.finish(sandbox, Sandbox.Status.ERROR, Reason.USER, "An administrator ended it by force.")
             note(request.user, "sandbox.force_finished", sandbox)
         self.message_user(request, "Ended.", messages.WARNING)

@@ -23,6 +23,8 @@ P = Phase.Status
 class BootFailed(e2b.ProviderError):
     """A phase can't be got through; the sentence says why."""
 
+    final = True
+
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(sentence)
         self.reason = Reason(reason)
@@ -152,7 +154,8 @@ def _prepare(sandbox: Sandbox) -> str:
             f"git config --global user.email {shlex.quote(project.git_email)}",
             # A tracked .env is the team's own and stays as it is.
             f"if [ -f {jobs.COURIER}/env ] && ! git ls-files --error-unmatch .env >/dev/null 2>&1; then",
-            f"mv {jobs.COURIER}/env .env; mkdir -p .git/info; grep -qx .env .git/info/exclude || echo .env >> .git/info/exclude",
+            f"mv {jobs.COURIER}/env .env; mkdir -p .git/info",
+            "grep -qx .env .git/info/exclude || echo .env >> .git/info/exclude",
             "fi",
         ]
     )

@@ -34,6 +34,8 @@ class ProviderError(Exception):
     """A machine or its provider did not do what it was asked; `str()` is a sentence for the page."""
 
     reason = Reason.PROVIDER_ERROR
+    # Trying again can't help.
+    final = False
 
 
 class Gone(ProviderError):
@@ -52,6 +54,7 @@ class Denied(ProviderError):
     """The provider refused the key."""
 
     reason = Reason.MISSING_KEY
+    final = True
 
 
 class CommandFailed(ProviderError):
@@ -109,7 +112,7 @@ def local_provider() -> Provider:
         text = (settings.STATE / "host" / "env").read_text()
     except OSError as error:
         raise Denied(
-            "There is no E2B key and no local sandbox host. Set the project's E2B key, or start `manage.py sandboxhost`."
+            "There is no E2B key and no local sandbox host. Set the project's E2B key, or start the host with `up`."
         ) from error
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     return Provider(LOCAL, values["E2B_API_KEY"], values["E2B_API_URL"], values["E2B_SANDBOX_URL"])
@@ -296,9 +299,11 @@ def epitaph(provider: Provider, machine_id: str) -> str:
     if provider.name != LOCAL:
         return ""
     url = f"{provider.api_url}/sandboxes/{machine_id}/tombstone"
-    request = urllib.request.Request(url, headers={"X-API-KEY": provider.api_key})
+    request = urllib.request.Request(  # noqa: S310
+        url, headers={"X-API-KEY": provider.api_key}
+    )
     try:
-        with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:  # noqa: S310
             return str(json.load(answer).get("reason", ""))
     except (OSError, ValueError, urllib.error.URLError):
         return ""

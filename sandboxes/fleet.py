@@ -148,23 +148,14 @@ def retitle(sandbox: Sandbox, title: str) -> None:
 
 
 def advance(sandbox: Sandbox) -> None:
-    """Bring one sandbox, leased to the caller, as far as it goes now."""
+    """Bring one sandbox, leased to the caller, as far as it goes now; every exception ends up in its row."""
     try:
         step(sandbox)
-    except boot.BootFailed as error:
-        finish(sandbox, S.ERROR, error.reason, str(error))
     except e2b.Gone:
         bury(sandbox)
-    except e2b.Denied as error:
-        finish(sandbox, S.ERROR, Reason.MISSING_KEY, str(error))
-    except e2b.CommandFailed as error:
-        if sandbox.status == S.CREATING:
-            finish(sandbox, S.ERROR, Reason.SETUP_FAILED, str(error))
-        else:
-            postpone(sandbox, error)
     except e2b.ProviderError as error:
-        if error.reason == Reason.CLONE_FAILED:
-            finish(sandbox, S.ERROR, Reason.CLONE_FAILED, str(error))
+        if error.final or (sandbox.status == S.CREATING and isinstance(error, e2b.CommandFailed)):
+            finish(sandbox, S.ERROR, error.reason, str(error))
         else:
             postpone(sandbox, error)
     except Exception:
@@ -178,8 +169,7 @@ def postpone(sandbox: Sandbox, error: e2b.ProviderError) -> None:
     """A fault that may pass: said on the page, tried again after the lease's back-off."""
     logger.warning("Sandbox %s: %s", sandbox.pk, error)
     if sandbox.status == S.CREATING:
-        phase = sandbox.phases.filter(status=Phase.Status.RUNNING).first()
-        Phase.objects.filter(pk=phase.pk if phase else None).update(detail=f"{error} Trying again.")
+        sandbox.phases.filter(status=Phase.Status.RUNNING).update(detail=f"{error} Trying again.")
         live.nudge(f"sandbox:{sandbox.pk}")
     raise Later(str(error)) from error
 
@@ -207,7 +197,8 @@ def run(sandbox: Sandbox) -> None:
     """What a running sandbox needs now: its clock, its machine, its turns, its sleep."""
     if sandbox.time_left == timedelta():
         stop(sandbox, None, Reason.TIMEOUT)
-        return end(sandbox)
+        end(sandbox)
+        return
     lost = sandbox.jobs.filter(status=Job.Status.LOST, turn__status=Turn.Status.RUNNING)
     if not sandbox.kept_until or sandbox.kept_until <= timezone.now() or lost.exists():
         keep(sandbox)
@@ -316,7 +307,9 @@ def bury(sandbox: Sandbox) -> None:
     """Its machine is gone: by what the provider remembers, killed for memory or disk, else lost."""
     if sandbox.final or sandbox.wanted == Wanted.KILL:
         Sandbox.objects.filter(pk=sandbox.pk).update(released_at=timezone.now())
-        return conclude(sandbox) if not sandbox.final else None
+        if not sandbox.final:
+            conclude(sandbox)
+        return
     said = e2b.epitaph(e2b.provider_of(sandbox.project), sandbox.provider_id)
     Sandbox.objects.filter(pk=sandbox.pk).update(released_at=timezone.now())
     if said in {Reason.MEMORY, Reason.DISK}:

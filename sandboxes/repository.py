@@ -40,6 +40,7 @@ class NoRepository(ProviderError):
     """The repository can't be had; the sentence says why."""
 
     reason = Reason.CLONE_FAILED
+    final = True
 
 
 def clone_command(sandbox: Sandbox, target: str, folder: str) -> Command:
@@ -50,10 +51,10 @@ def clone_command(sandbox: Sandbox, target: str, folder: str) -> Command:
     if repositories.is_local(sandbox.repository_url):
         bundle = f"{folder}/repository.bundle"
         files = {bundle: make_bundle(repositories.local_path(sandbox.repository_url))}
-        return Command(tuple([*argv, "--", bundle, target]), files=files, env=QUIET)
+        return Command((*argv, "--", bundle, target), files=files, env=QUIET)
     if sandbox.depth:
         argv += ["--depth", str(sandbox.depth)]
-    return Command(tuple([*argv, "--", sandbox.repository_url, target]), env=QUIET)
+    return Command((*argv, "--", sandbox.repository_url, target), env=QUIET)
 
 
 def make_bundle(path: Path) -> bytes:

@@ -82,7 +82,7 @@ def remove(provider: e2b.Provider, machine: e2b.Info) -> None:
         defaults={
             "what": Orphan.What.MACHINE,
             "provider": provider.name,
-            "sandbox": Sandbox.objects.filter(pk=int(pk) if pk.isdigit() else None).first(),
+            "sandbox": Sandbox.objects.filter(pk=int(pk)).first() if pk.isdigit() else None,
             "done": "Killed: no live sandbox claims it.",
             "seconds": max(0, int((timezone.now() - machine.started_at).total_seconds())),
         },

@@ -64,7 +64,8 @@ def test_a_failed_attempt_is_due_again_after_its_back_off(sandbox: Sandbox) -> N
     sandbox.refresh_from_db()
     assert sandbox.lease_until is None
     assert sandbox.attempts == 1
-    assert sandbox.due_at and sandbox.due_at > timezone.now()
+    assert sandbox.due_at
+    assert sandbox.due_at > timezone.now()
 
 
 def test_the_sweep_enqueues_a_due_row_once(sandbox: Sandbox) -> None:
