@@ -5,7 +5,7 @@ import os
 from tests import embedded_postgres
 
 os.environ["DATABASE_URL"] = embedded_postgres.url()
-os.environ["STATE"] = str(embedded_postgres.STATE)
+os.environ["STATE"] = os.environ.get("TEST_STATE") or str(embedded_postgres.STATE)
 for name in ("BASE_URL", "CODECOURIER_E2B_API_KEY"):
     os.environ.pop(name, None)
 

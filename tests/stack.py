@@ -1,0 +1,159 @@
+"""The product's real processes, for tests that go through the front door: web, worker, relay and local sandbox host.
+
+They share the tests' database. Tests that use them run last and make a project of their own, so nothing has to be
+emptied under running processes.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from django.conf import settings
+from django.db import connection
+
+from codecourier.models import Membership, Project, User
+from sandboxes import fleet, stock
+from sandboxes.models import Sandbox, Template
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 60.0
+
+
+def wait_for[T](look: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
+    """The first true answer of `look`; AssertionError with `what` when none comes in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for: {what}"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Stack:
+    """Processes by name; each can be killed and started again."""
+
+    def __init__(self, state: Path, database_url: str, **env: str) -> None:
+        self.state = state
+        self.host_port, self.web_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.web_port}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.env = os.environ | {
+            "TEST_STATE": str(state),
+            "DATABASE_URL": database_url,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "PYTHONUNBUFFERED": "1",
+            "WORKERS": "2",
+            **env,
+        }
+        (state / "host").mkdir(parents=True, exist_ok=True)
+        (state / "log").mkdir(exist_ok=True)
+
+    def argv(self, name: str) -> list[str]:
+        """How a process is started."""
+        kind = name.rstrip("0123456789")
+        return {
+            "web": [sys.executable, "-m", "daphne", "-p", str(self.web_port), "codecourier.asgi:application"],
+            "worker": [sys.executable, "manage.py", "qcluster"],
+            "relay": [sys.executable, "manage.py", "relay"],
+            "host": [sys.executable, "-m", "sandboxes.host", "--port", str(self.host_port), "--state", str(self.state / "host")],
+        }[kind]  # fmt: skip
+
+    def start(self, *names: str) -> None:
+        """Start processes; the host's first lines go where the gateway reads them."""
+        for name in names:
+            log = (self.state / "log" / name).open("ab")
+            env = self.env | {"CODECOURIER_PROCESS": name.rstrip("0123456789")}
+            self.processes[name] = subprocess.Popen(
+                self.argv(name), cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True
+            )
+        if "host" in names:
+            wait_for(self._host_announced, "the sandbox host's address")
+        if "web" in names:
+            wait_for(self.answers, "the portal to answer")
+
+    def _host_announced(self) -> bool:
+        text = (self.state / "log" / "host").read_text()
+        lines = [line for line in text.splitlines() if line.startswith("E2B_")]
+        if len(lines) < 3:
+            return False
+        (self.state / "host" / "env").write_text("\n".join(lines[-3:]) + "\n")
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.host_port}/health", trust_env=False).status_code < 500
+        except httpx.TransportError:
+            return False
+
+    def answers(self) -> bool:
+        """Whether the portal serves pages."""
+        try:
+            return httpx.get(self.url, trust_env=False, timeout=5).status_code < 500
+        except httpx.TransportError:
+            return False
+
+    def kill(self, name: str) -> None:
+        """kill -9, with everything the process had started for itself."""
+        process = self.processes.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        """End all, and whatever sandboxes are left."""
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self.processes.clear()
+        sweep = [sys.executable, "-m", "sandboxes.host", "sweep", "--state", str(self.state / "host")]
+        subprocess.run(sweep, cwd=ROOT, check=True, env=self.env)
+
+    def log(self, name: str) -> str:
+        """What a process said."""
+        return (self.state / "log" / name).read_text(errors="replace")
+
+    def project(self, **fields: str) -> tuple[Project, User]:
+        """A new project and its owner, whose password is `open sesame`."""
+        stock.templates()
+        mark = uuid.uuid4().hex[:8]
+        user = User.objects.create_user(f"{mark}@example.com", "open sesame", name="Olga Owner")
+        project = Project.objects.create(name=f"Project {mark}", slug=f"p-{mark}", **fields)
+        Membership.objects.create(project=project, user=user, role="owner")
+        return project, user
+
+    def launch(self, project: Project, prompt: str, **fields: object) -> Sandbox:
+        """A script sandbox."""
+        template = Template.objects.get(slug="script")
+        return fleet.launch(project, None, template=template, prompt=prompt, **fields)
+
+
+@contextmanager
+def running(state: Path, **env: str) -> Iterator[Stack]:
+    """The whole stack on this process's test database, all of it gone afterwards."""
+    database = settings.DATABASES["default"]
+    address = connection.get_connection_params()
+    url = f"postgres://{address.get('user', '')}@/{address['dbname']}?host={address['host']}&port={address.get('port', 5432)}"
+    assert database["NAME"], "the test database must be there first"
+    stack = Stack(state, url, **env)
+    try:
+        stack.start("host", "worker", "relay", "web")
+        yield stack
+    finally:
+        stack.stop()
