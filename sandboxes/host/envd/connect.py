@@ -17,6 +17,7 @@ from .wire import Exchange, HttpError
 
 MAX_MESSAGE = 64 * 1024 * 1024
 END_OF_STREAM = 2
+STREAM_TYPE = "application/connect+json"
 DEFAULT_PING_SECONDS = 90.0
 
 HTTP_STATUS = {
@@ -147,12 +148,12 @@ async def serve_unary(exchange: Exchange, identity: Identity, method: Unary) -> 
 
 async def serve_stream(exchange: Exchange, identity: Identity, method: ServerStream) -> None:
     """One message in, many out; `method` keeps its own deadline."""
-    _require_type(exchange, "application/connect+json")
+    _require_type(exchange, STREAM_TYPE)
     failure: RpcError | None = None
-    exchange.begin(200, {"content-type": "application/connect+json"})
     try:
-        message = await _read_message(exchange)
-        await method(Call(message or {}, exchange.request.headers, identity), exchange.send)
+        call = Call(await _only_message(exchange), exchange.request.headers, identity)
+        _begin(exchange)
+        await method(call, exchange.send)
     except RpcError as error:
         failure = error
     await _end(exchange, failure)
@@ -160,12 +161,12 @@ async def serve_stream(exchange: Exchange, identity: Identity, method: ServerStr
 
 async def serve_client_stream(exchange: Exchange, identity: Identity, method: ClientStream) -> None:
     """Many messages in, one out."""
-    _require_type(exchange, "application/connect+json")
+    _require_type(exchange, STREAM_TYPE)
     failure: RpcError | None = None
-    exchange.begin(200, {"content-type": "application/connect+json"})
     try:
         async with asyncio.timeout(deadline(exchange.request.headers)):
             result = await method(_messages(exchange), identity)
+        _begin(exchange)
         await exchange.send(envelope(json.dumps(result).encode()))
     except RpcError as error:
         failure = error
@@ -174,7 +175,21 @@ async def serve_client_stream(exchange: Exchange, identity: Identity, method: Cl
     await _end(exchange, failure)
 
 
+def _begin(exchange: Exchange) -> None:
+    """Only once the request was read: the SDK's HTTP client stops sending its body when it sees an answer begin."""
+    exchange.begin(200, {"content-type": STREAM_TYPE})
+
+
+async def _only_message(exchange: Exchange) -> Message:
+    message = await _read_message(exchange)
+    if message is None:
+        raise RpcError("invalid_argument", "the request carries no message")
+    return message
+
+
 async def _end(exchange: Exchange, failure: RpcError | None) -> None:
+    if not exchange.started:
+        _begin(exchange)
     last = {"error": failure.as_json()} if failure else {}
     await exchange.send(envelope(json.dumps(last).encode(), END_OF_STREAM))
     await exchange.finish()
