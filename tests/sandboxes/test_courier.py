@@ -44,7 +44,9 @@ class Machine:
         (folder / "spec.json").write_text(json.dumps({"argv": argv, **spec}))
         return folder
 
-    def start(self, job: str, script: str | list[str], env: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    def start(
+        self, job: str, script: str | list[str], env: dict[str, str] | None = None, **spec: Any
+    ) -> dict[str, Any]:
         self.write(job, script, **spec)
         return self.call("start", job, env=env)
 
