@@ -1,8 +1,8 @@
 """The tests' database: the embedded server on a state folder of its own, so that `uv run pytest` needs nothing else.
 
-`tests/settings.py` takes the address from `url()`; `tests/conftest.py` imports `django_db_modify_db_settings`, the fixture
-that pytest-django asks for before it makes the test database. Several runs at once share the server, each with a database
-named after its process; the last one to end stops it. With DATABASE_URL set, that server is used instead.
+`tests/settings.py` takes the address from `url()`; `tests/conftest.py` imports the fixture that pytest-django asks for
+before it makes the test database. Several runs at once share the server, each with a database named after its process;
+the last one to end stops it. With DATABASE_URL set, that server is used instead.
 """
 
 import fcntl

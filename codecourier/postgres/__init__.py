@@ -106,29 +106,27 @@ def is_running(state: Path) -> bool:
 def _start(state: Path, home: Path, *, durable: bool) -> None:
     data = home / "data"
     _end_orphans(data)
-    if not _alive(data):
+    if not _postmaster(data):
         _create_cluster(home)
         _configure(state, data, durable=durable)
         _make_private(_socket_folder(state))
         _launch(state, data)
-    _wait(lambda: _answers(state, "postgres") or not _alive(data), START_SECONDS)
-    if not _answers(state, "postgres"):
-        raise PostgresError(f"PostgreSQL did not start. The end of {_log(data)} says:\n{_log_tail(data)}")
+    if not _wait(lambda: _answers(state, "postgres"), START_SECONDS):
+        raise PostgresError(f"PostgreSQL does not answer. The end of {_log(data)} says:\n{_log_tail(data)}")
     _create_database(state)
 
 
 def _launch(state: Path, data: Path) -> None:
     """Start the server, detached; leftovers of a killed one go first, since their process ids may now be anybody's."""
-    for leftover in (
-        data / "postmaster.pid",
-        _socket_folder(state) / f".s.PGSQL.{PORT}.lock",
-    ):
+    for leftover in (data / "postmaster.pid", _socket_folder(state) / f".s.PGSQL.{PORT}.lock"):
         leftover.unlink(missing_ok=True)
     log = _log(data)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".old"))
-    run("pg_ctl", "start", "--no-wait", "-s", "-D", str(data), "-l", str(log))
-    _wait(lambda: bool(_alive(data)), ORPHAN_SECONDS)
+    try:
+        run("pg_ctl", "start", "-w", "-t", f"{START_SECONDS:.0f}", "-s", "-D", str(data), "-l", str(log))
+    except PostgresError as error:
+        raise PostgresError(f"{error}\nThe end of {log} says:\n{_log_tail(data)}") from error
 
 
 def _create_cluster(home: Path) -> None:

@@ -50,7 +50,9 @@ def _program(name: str, *arguments: str, **env: str) -> Program:
 
 def _sandbox_host(facts: Stack) -> Program:
     port = facts.host_url.rpartition(":")[2]
-    plain = _program("host", "manage.py", "sandboxhost", "--port", port, "--kill-on-exit")
+    private = [word for entry in settings.SANDBOX_ALLOW_PRIVATE for word in ("--allow-private", entry)]
+    options = ["--port", port, "--state", str(host_state()), "--kill-on-exit", *private]
+    plain = _program("host", "manage.py", "sandboxhost", *options)
     return Program(plain.name, plain.argv, plain.env, plain.cwd, _keeping(Path(facts.host_env)))
 
 
