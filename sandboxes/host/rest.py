@@ -153,6 +153,7 @@ async def not_built(request: web.Request) -> web.Response:
 
 async def close_after(request: web.Request, response: web.StreamResponse) -> None:
     """One request per connection: the next one on it may be meant for a sandbox."""
+    response.headers["Connection"] = "close"
     response.force_close()
 
 

@@ -1,5 +1,6 @@
 """Limits, accounting and freezing of one sandbox: cgroup v1, v2, or none."""
 
+import contextlib
 from pathlib import Path
 from typing import Protocol
 
@@ -55,10 +56,11 @@ class Groups:
         return {entry.name for root in self.roots() if root.is_dir() for entry in root.iterdir() if entry.is_dir()}
 
     def close(self) -> None:
-        """Remove the host's own folders where no sandbox is left in them."""
+        """Remove the host's own folders, and the one all hosts share, where nothing is left in them."""
         for root in self.roots():
-            if root.is_dir() and not any(entry.is_dir() for entry in root.iterdir()):
+            with contextlib.suppress(OSError):
                 root.rmdir()
+                root.parent.rmdir()
 
 
 __all__ = ["Bare", "Group", "Groups", "Version1", "Version2"]
