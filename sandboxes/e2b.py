@@ -18,6 +18,7 @@ from typing import Any
 import e2b
 import httpx
 from django.conf import settings
+from e2b.exceptions import ServiceBusyException
 from e2b.sandbox.commands.command_handle import CommandExitException
 
 from codecourier.models import Project, ProviderKey
@@ -149,8 +150,8 @@ def ours(what: str) -> Iterator[None]:
         yield
     except (e2b.SandboxNotFoundException, e2b.SandboxNotRunningException) as error:
         raise Gone(f"Could not {what}: the machine is gone.") from error
-    except e2b.RateLimitException as error:
-        raise Busy(f"Could not {what}: the provider's limit is reached.") from error
+    except (e2b.RateLimitException, ServiceBusyException) as error:
+        raise Busy(f"Could not {what}: the provider has no room just now.") from error
     except e2b.AuthenticationException as error:
         raise Denied(f"Could not {what}: the provider refused the key. Check the E2B key of the project.") from error
     except e2b.TimeoutException as error:

@@ -1,0 +1,113 @@
+"""A proxy before a real sandbox host that answers as a provider on a bad day does."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+
+
+@dataclass
+class Fault:
+    """What happens to the next `times` requests of a method whose path holds `path`.
+
+    `status` is answered instead of asking the host; with `lose`, the host does it and its answer is lost;
+    with `hang`, nothing is answered until `Faults.release` is set.
+    """
+
+    method: str
+    path: str
+    status: int = 0
+    lose: bool = False
+    hang: bool = False
+    times: int = 1_000_000
+
+
+@dataclass
+class Faults:
+    """The proxy's address, what it is to spoil, and what it was asked."""
+
+    url: str
+    target: str
+    faults: list[Fault] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    release: threading.Event = field(default_factory=threading.Event)
+
+    def add(self, method: str, path: str, **kind: object) -> Fault:
+        """Spoil requests from now on."""
+        fault = Fault(method, path, **kind)  # type: ignore[arg-type]
+        self.faults.append(fault)
+        return fault
+
+    def match(self, method: str, path: str) -> Fault | None:
+        """The fault of this request, one of its times used up."""
+        for fault in self.faults:
+            if fault.times > 0 and fault.method == method and fault.path in path:
+                fault.times -= 1
+                return fault
+        return None
+
+
+@contextmanager
+def proxy(target: str) -> Iterator[Faults]:
+    """The proxy, running; everything that hangs is released at its end."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    faults = Faults(url=f"http://127.0.0.1:{server.server_port}", target=target)
+    server.faults = faults  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield faults
+    finally:
+        faults.release.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Asks the host what the SDK asked, unless a fault says otherwise."""
+
+    protocol_version = "HTTP/1.1"
+
+    def handle_any(self) -> None:
+        faults: Faults = self.server.faults  # type: ignore[attr-defined]
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        faults.asked.append((self.command, self.path))
+        fault = faults.match(self.command, self.path)
+        if fault and fault.hang:
+            faults.release.wait()
+            self.close_connection = True
+            return
+        if fault and fault.status:
+            self.reply(fault.status, b'{"code": %d, "message": "a bad day"}' % fault.status)
+            return
+        answer = self.ask(faults, body)
+        if fault and fault.lose:
+            self.close_connection = True
+            return
+        self.reply(answer.status_code, answer.content, answer.headers.get("x-next-token"))
+
+    def ask(self, faults: Faults, body: bytes) -> httpx.Response:
+        """The host's own answer."""
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in {"host", "connection"}}
+        url = faults.target + self.path
+        return httpx.request(self.command, url, content=body, headers=headers, trust_env=False, timeout=60)
+
+    def reply(self, status: int, body: bytes, next_token: str | None = None) -> None:
+        """Answer with JSON."""
+        self.send_response(status)
+        if next_token:
+            self.send_header("x-next-token", next_token)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_DELETE = do_PUT = handle_any
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""

@@ -1,0 +1,48 @@
+"""A real sandbox host behind a proxy that can have a bad day."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+
+from codecourier.models import Project, User
+from sandboxes import fleet
+from sandboxes.models import Sandbox, Template
+from tests import faults, local_host
+
+
+@pytest.fixture(scope="session")
+def local_host_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_host.Host]:
+    """The host, started once for the run."""
+    with local_host.serving(tmp_path_factory.mktemp("host")) as host:
+        yield host
+
+
+@pytest.fixture
+def provider(local_host_process: local_host.Host, settings: LazySettings, tmp_path: Path) -> Iterator[faults.Faults]:
+    """The provider that new sandboxes use."""
+    with faults.proxy(local_host_process.api_url) as proxy:
+        settings.STATE = tmp_path
+        settings.DEPLOYMENT = f"test-{tmp_path.name}".lower().replace("_", "-")
+        (tmp_path / "host").mkdir()
+        (tmp_path / "host" / "env").write_text(
+            f"E2B_API_URL={proxy.url}\nE2B_SANDBOX_URL={local_host_process.sandbox_url}\nE2B_API_KEY={local_host_process.api_key}\n"
+        )
+        yield proxy
+
+
+@pytest.fixture
+def launch(project: Project, owner: User, template: Template) -> Iterator[Callable[..., Sandbox]]:
+    """Launches sandboxes of the project; what lives at the end of the test is removed."""
+    made: list[Sandbox] = []
+
+    def make(prompt: str = "", **fields: object) -> Sandbox:
+        made.append(fleet.launch(project, owner, template=template, prompt=prompt, **fields))
+        return made[-1]
+
+    yield make
+    for sandbox in made:
+        sandbox.refresh_from_db()
+        if sandbox.provider_id and not sandbox.released_at:
+            fleet.e2b.kill(fleet.e2b.provider_of(sandbox.project), sandbox.provider_id)
