@@ -1,0 +1,82 @@
+"""Messages to the agent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar, Self
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from codecourier.lifecycle import Lifecycle
+
+from .job import Job
+from .sandbox import Sandbox
+
+
+class TurnQuerySet(models.QuerySet["Turn"]):
+    """Questions about turns."""
+
+    def unfinished(self) -> Self:
+        """Those that wait or run."""
+        return self.filter(status__in=Turn.OPEN)
+
+
+class Turn(Lifecycle):
+    """One message to the agent, and what became of it."""
+
+    class Status(models.TextChoices):
+        """Editable and withdrawable until it runs."""
+
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+        INTERRUPTED = "interrupted", "Interrupted"
+
+    EDGES: ClassVar = {
+        Status.QUEUED: frozenset({Status.RUNNING, Status.INTERRUPTED, Status.FAILED}),
+        Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.INTERRUPTED}),
+        Status.SUCCEEDED: frozenset(),
+        Status.FAILED: frozenset(),
+        Status.INTERRUPTED: frozenset(),
+    }
+    OPEN: ClassVar = (Status.QUEUED, Status.RUNNING)
+
+    sandbox = models.ForeignKey(Sandbox, on_delete=models.CASCADE, related_name="turns")
+    job = models.OneToOneField(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="turn")
+    prompt = models.TextField()
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TurnQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["sandbox"], condition=Q(status="running"), name="one_running_turn")
+        ]
+
+    def __str__(self) -> str:
+        return f"turn {self.pk} of sandbox {self.sandbox_id}"
+
+    def topics(self) -> list[str]:
+        """Shown on its sandbox's page and counted in its project."""
+        return [f"sandbox:{self.sandbox_id}", f"project:{self.sandbox.project_id}"]
+
+    def clean(self) -> None:
+        """Refuse a message that no agent could be given."""
+        if not self.prompt.strip():
+            raise ValidationError({"prompt": "Write what the agent should do."})
+
+    @property
+    def took(self) -> timedelta | None:
+        """How long it took, or has taken so far."""
+        return (self.ended_at or timezone.now()) - self.started_at if self.started_at else None
