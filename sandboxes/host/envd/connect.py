@@ -10,7 +10,7 @@ import json
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from .users import Identity
 from .wire import Exchange, HttpError
@@ -108,7 +108,14 @@ def deadline(headers: dict[str, str]) -> float | None:
 
 
 Unary = Callable[[Call], Awaitable[Message]]
-Send = Callable[[bytes], Awaitable[None]]
+
+
+class Send(Protocol):
+    """Sends envelopes; waits while the client reads slowly."""
+
+    def __call__(self, *pieces: bytes) -> Awaitable[None]: ...
+
+
 ServerStream = Callable[[Call, Send], Awaitable[None]]
 ClientStream = Callable[[AsyncIterator[Message], Identity], Awaitable[Message]]
 

@@ -76,14 +76,14 @@ class Subscriber:
             )
         )
 
-    async def take(self, seconds: float) -> bytes | None:
+    async def take(self, seconds: float) -> list[bytes] | None:
         """All that is queued, a keepalive after that many silent seconds, None at the end."""
         if not self._items and not self._ended:
             try:
                 async with asyncio.timeout(seconds):
                     await self._wake.wait()
             except TimeoutError:
-                return KEEPALIVE
+                return [KEEPALIVE]
         self._wake.clear()
         if self._items:
             return self._empty()
@@ -91,8 +91,8 @@ class Subscriber:
             raise self._failure
         return None
 
-    def _empty(self) -> bytes:
-        batch = b"".join(self._items)
+    def _empty(self) -> list[bytes]:
+        batch = self._items
         was_full = self.full
         self._items, self._size = [], 0
         if self._ended:

@@ -106,7 +106,7 @@ async def _follow(process: Process, call: Call, send: Send, owner: bool = False)
     try:
         await send(event("start", {"pid": process.pid}))
         while (batch := await subscriber.take(call.ping_seconds)) is not None:
-            await send(batch)
+            await send(*batch)
     finally:
         process.unsubscribe(subscriber)
 

@@ -111,7 +111,7 @@ class WatchService:
                 await send(START)
                 while True:
                     events = await watcher.wait(call.ping_seconds)
-                    await send(b"".join(map(_encode, events)) or KEEPALIVE)
+                    await send(*(map(_encode, events) if events else [KEEPALIVE]))
         except TimeoutError:
             raise RpcError("deadline_exceeded", "the watch reached its timeout") from None
         finally:

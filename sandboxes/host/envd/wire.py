@@ -145,12 +145,14 @@ class Exchange:
             fields["transfer-encoding"] = "chunked"
         self._head(status, fields)
 
-    async def send(self, data: bytes) -> None:
-        """A piece of a begun answer; waits while the client reads slowly."""
+    async def send(self, *pieces: bytes) -> None:
+        """More of a begun answer; waits while the client reads slowly.
+
+        Not by `writelines`: before Python 3.12.9 and 3.13.2 it never waits (CVE-2024-12254).
+        """
         if self._chunked:
-            self.writer.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
-        else:
-            self.writer.write(data)
+            pieces = (b"%x\r\n" % sum(map(len, pieces)), *pieces, b"\r\n")
+        self.writer.write(b"".join(pieces))
         await self.writer.drain()
 
     async def finish(self) -> None:
