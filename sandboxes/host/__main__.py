@@ -55,11 +55,11 @@ def main(words: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         if options.verb == "sweep":
-            print(f"{sweep(read_settings(options))} sandboxes ended and removed")
+            sys.stdout.write(f"{sweep(read_settings(options))} sandboxes ended and removed\n")
         else:
             serve(read_settings(options))
     except HostError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 2
     return 0
 

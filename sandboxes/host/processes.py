@@ -31,13 +31,13 @@ def start_time(pid: int) -> int:
 def namespace(pid: int) -> str:
     """The identity of the pid namespace of a process, empty when it can't be read."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
     except OSError:
         return ""
 
 
 def everyone() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
 
 
 def members(init: int) -> list[int]:

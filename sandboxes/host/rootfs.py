@@ -119,7 +119,7 @@ def sources(folder: Path) -> dict[str, str]:
 
 def environment() -> dict[str, str]:
     """Variables of every command in a sandbox, below those the caller sets."""
-    proxies = {name: PROXY for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), PROXY)
     proxies |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost,::1")
     extra = {"LANG": "C.UTF-8", "npm_config_prefix": f"{HOME}/.local", "PIP_BREAK_SYSTEM_PACKAGES": "1"}
     return proxies | extra

@@ -65,32 +65,34 @@ class Front(Pipe):
 
     def data_received(self, data: bytes) -> None:
         if self.task:
-            return super().data_received(data)
+            super().data_received(data)
+            return
         self.buffer += data
         try:
             found = split_head(self.buffer)
         except BadHead as bad:
-            return self.answer({"code": 400, "message": str(bad)})
+            self.answer({"code": 400, "message": str(bad)})
+            return
         if found:
             self.decide(*found)
 
     def decide(self, head: Head, rest: bytes) -> None:
-        assert self.transport is not None
         if self.patience:
             self.patience.cancel()
         try:
             target = self.target(head)
         except Unroutable as problem:
-            return self.answer(problem.answer)
+            self.answer(problem.answer)
+            return
         if target is None:
-            return self.hand_over()
+            self.hand_over()
+            return
         self.waiting = [rest] if rest else []
         self.transport.pause_reading()
         self.task = asyncio.create_task(self.serve(head, *target))
 
     def hand_over(self) -> None:
         """The REST API takes the connection as if it had been its own from the start."""
-        assert self.transport is not None
         protocol = self.rest()
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
@@ -159,9 +161,7 @@ class Front(Pipe):
 
     async def splice(self, sandbox: Sandbox, request: bytes, port: int) -> None:
         """Join client and sandbox. Registered before it is awaited, so that an end finds and cuts it."""
-        assert self.transport is not None
         inner = await self.reach(sandbox, port)
-        assert inner.transport is not None
         if self.transport.is_closing() or sandbox.record.state is not State.RUNNING:
             inner.transport.abort()
             raise not_found(sandbox.id)
@@ -191,7 +191,7 @@ class Front(Pipe):
 
     def answer(self, fields: dict[str, str | int]) -> None:
         """One JSON answer and the end of the connection."""
-        if not self.transport or self.transport.is_closing():
+        if self.transport.is_closing():
             return
         body = json.dumps({key: value for key, value in fields.items() if value}).encode()
         head = f"HTTP/1.1 {fields['code']} Refused\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
@@ -213,12 +213,12 @@ class Entrance(Pipe):
         self.answered = b""
 
     def ask(self, request: bytes) -> None:
-        assert self.transport is not None
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         if self.opened.done():
-            return super().data_received(data)
+            super().data_received(data)
+            return
         self.answered += data
         head, blank, rest = self.answered.partition(b"\r\n\r\n")
         if not blank:

@@ -8,7 +8,9 @@ import logging
 import os
 import secrets
 import signal
+import sys
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
@@ -87,8 +89,7 @@ class Host:
 
     async def listen(self) -> asyncio.Server:
         """Raises HostError when the port is taken."""
-        rest = self.runner.server
-        assert rest is not None
+        rest = cast(web.Server, self.runner.server)
         loop = asyncio.get_running_loop()
         address, port = self.settings.address, self.settings.port
         try:
@@ -102,7 +103,8 @@ class Host:
     def announce(self, port: int) -> None:
         url = f"http://{self.settings.address}:{port}"
         for line in (f"E2B_API_URL={url}", f"E2B_SANDBOX_URL={url}", f"E2B_API_KEY={self.key}"):
-            print(line, flush=True)
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
     async def stop(self) -> None:
         """Nobody's machines always go; those in use only when the host was told so."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 
 class Pipe(asyncio.Protocol):
@@ -11,16 +12,16 @@ class Pipe(asyncio.Protocol):
     `closed` is called once, when this side's connection has ended.
     """
 
+    transport: asyncio.Transport  # from connection_made on
+
     def __init__(self, closed: Callable[[], None] | None = None) -> None:
-        self.transport: asyncio.Transport | None = None
         self.peer: Pipe | None = None
         self.waiting: list[bytes] = []
         self.ended = False
         self.closed = closed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def join(self, peer: "Pipe") -> None:
         """Make the two a pair and pass on what came before."""
@@ -36,24 +37,24 @@ class Pipe(asyncio.Protocol):
             self.connection_lost(None)
 
     def data_received(self, data: bytes) -> None:
-        if self.peer and self.peer.transport:
+        if self.peer:
             self.peer.transport.write(data)
         else:
             self.waiting.append(data)
 
     def eof_received(self) -> bool:
         """Pass a half-close on and keep the other direction open."""
-        if self.peer and self.peer.transport and self.peer.transport.can_write_eof():
+        if self.peer and self.peer.transport.can_write_eof():
             self.peer.transport.write_eof()
             return True
         return False
 
     def pause_writing(self) -> None:
-        if self.peer and self.peer.transport:
+        if self.peer:
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self.peer and self.peer.transport and not self.peer.transport.is_closing():
+        if self.peer and not self.peer.transport.is_closing():
             self.peer.transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -61,5 +62,5 @@ class Pipe(asyncio.Protocol):
         if self.closed:
             self.closed()
             self.closed = None
-        if self.peer and self.peer.transport:
+        if self.peer:
             self.peer.transport.close()

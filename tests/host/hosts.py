@@ -56,7 +56,8 @@ class HostProcess:
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        assert self.process is not None and self.process.stdout is not None
+        assert self.process is not None
+        assert self.process.stdout is not None
         self.process.send_signal(number)
         self.process.wait(SECONDS)
         self.process.stdout.close()
@@ -108,3 +109,9 @@ class HostProcess:
             with contextlib.suppress(OSError):
                 if str(self.state / "sandboxes").encode() in path.read_bytes():
                     yield str(path)
+
+
+def pooled(host: HostProcess) -> set[str]:
+    """The ids of started sandboxes that nobody owns."""
+    names = [path.parent.name for path in (host.state / "sandboxes").glob("*/record.json")]
+    return {name for name in names if host.record(name)["state"] == "pooled"}

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import e2b
@@ -30,7 +31,8 @@ async def test_the_async_sdk_works_too(host: HostProcess) -> None:
     made = await host.sdk().AsyncSandbox.create("script")
     lines: list[str] = []
     result = await made.commands.run("echo one; echo two >&2", on_stdout=lines.append, on_stderr=lines.append)
-    assert result.exit_code == 0 and sorted("".join(lines).split()) == ["one", "two"]
+    assert result.exit_code == 0
+    assert sorted("".join(lines).split()) == ["one", "two"]
     assert await made.kill() is True
 
 
@@ -61,7 +63,8 @@ def test_the_same_idempotency_key_makes_one_sandbox(host: HostProcess) -> None:
     assert {status for status, _ in answers} == {201}
     assert len({answer["sandboxID"] for _, answer in answers}) == 1
     status, answer = host.call("POST", "/v2/sandboxes", {"templateID": "base"}, Idempotency_Key=key)
-    assert status == 409 and "different request" in answer["message"]
+    assert status == 409
+    assert "different request" in answer["message"]
     host.call("DELETE", f"/sandboxes/{answers[0][1]['sandboxID']}")
 
 
@@ -80,18 +83,21 @@ def test_the_same_idempotency_key_makes_one_sandbox(host: HostProcess) -> None:
 )
 def test_a_wrong_request_is_told_what_is_wrong(host: HostProcess, body: Any, status: int, words: str) -> None:
     code, answer = host.call("POST", "/v2/sandboxes", body)
-    assert (code, answer["code"]) == (status, status) and words in answer["message"]
+    assert (code, answer["code"]) == (status, status)
+    assert words in answer["message"]
 
 
 def test_what_is_not_built_says_so(host: HostProcess, sandbox: Any) -> None:
     for method, path in [("POST", f"/sandboxes/{sandbox.sandbox_id}/fork"), ("GET", "/volumes"), ("GET", "/secrets")]:
         status, answer = host.call(method, path, {} if method == "POST" else None)
-        assert status == 501 and "not available" in answer["message"]
+        assert status == 501
+        assert "not available" in answer["message"]
 
 
 def test_a_wrong_key_is_refused(host: HostProcess) -> None:
     status, answer = host.call("GET", "/v2/sandboxes", X_API_KEY="e2b_" + "0" * 40)
-    assert status == 401 and answer["code"] == 401
+    assert status == 401
+    assert answer["code"] == 401
 
 
 @pytest.fixture
@@ -159,7 +165,8 @@ def test_kill_is_seen_by_a_running_command(host: HostProcess) -> None:
     made = host.create()
     command = made.commands.run("echo up; sleep 60", background=True)
     assert next(iter(command))[0] == "up\n"
-    assert made.kill() is True and made.kill() is False
+    assert made.kill() is True
+    assert made.kill() is False
     with pytest.raises(e2b.SandboxNotRunningException):
         command.wait()
     assert not made.is_running()
@@ -171,11 +178,12 @@ def test_kill_is_seen_by_a_running_command(host: HostProcess) -> None:
 def test_pause_keeps_the_processes(host: HostProcess, sandbox: Any) -> None:
     sandbox.commands.run("n=0; while :; do n=$((n+1)); echo $n > ~/count; sleep 0.05; done", background=True)
     eventually(lambda: sandbox.files.exists("count"))
-    assert sandbox.pause() is True and sandbox.pause() is False
-    assert not sandbox.is_running() and sandbox.get_info().state is e2b.SandboxState.PAUSED
-    home = f"/proc/{host.record(sandbox.sandbox_id)['init'][0]}/root/home/user/count"
-    with open(home) as file:
-        before = int(file.read() or 0)
+    assert sandbox.pause() is True
+    assert sandbox.pause() is False
+    assert not sandbox.is_running()
+    assert sandbox.get_info().state is e2b.SandboxState.PAUSED
+    root = Path(f"/proc/{host.record(sandbox.sandbox_id)['init'][0]}/root")
+    before = int((root / "home/user/count").read_text() or 0)
     resumed = host.sdk().Sandbox.connect(sandbox.sandbox_id, timeout=60)
     assert resumed.get_info().state is e2b.SandboxState.RUNNING
     eventually(lambda: int(resumed.files.read("count") or 0) > before)
@@ -208,8 +216,10 @@ def test_traffic_wakes_a_paused_sandbox_that_asked_for_it(host: HostProcess) -> 
 def test_metrics_honour_start_and_end(host: HostProcess, sandbox: Any) -> None:
     samples = eventually(lambda: len(found := sandbox.get_metrics()) > 3 and found)
     first = samples[0]
-    assert first.cpu_count == 2 and first.mem_total == 1024 << 20
-    assert 0 < first.mem_used < first.mem_total and 0 < first.disk_total <= 300 << 20
+    assert first.cpu_count == 2
+    assert first.mem_total == 1024 << 20
+    assert 0 < first.mem_used < first.mem_total
+    assert 0 < first.disk_total <= 300 << 20
     late = eventually(
         lambda: [one for one in sandbox.get_metrics() if one.timestamp.timestamp() > first.timestamp.timestamp() + 1.2]
     )

@@ -1,7 +1,6 @@
 """Reading and removing cgroup folders, the same in both versions."""
 
 import contextlib
-import os
 import time
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def remove_folder(folder: Path) -> None:
     while True:
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.rmdir(folder)
+                folder.rmdir()
             return
         except OSError:
             if time.monotonic() > deadline:

@@ -81,7 +81,7 @@ class Version1:
     def oom_event(self) -> int:
         """A descriptor that becomes readable when the limit was hit (memory.rst, section 10)."""
         event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        with open(self.memory / "memory.oom_control") as control:
+        with (self.memory / "memory.oom_control").open() as control:
             (self.memory / "cgroup.event_control").write_text(f"{event} {control.fileno()}")
         return event
 
