@@ -10,7 +10,6 @@ Imports no Django: manage.py and the tests call it before settings exist.
 
 import fcntl
 import os
-import pwd
 import shutil
 import signal
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import psycopg
 
-from .programs import SHARED, PostgresError, digest, enters, owner, run, version
+from .programs import SHARED, PostgresError, digest, enters, ourselves, owner, run, version
 
 __all__ = ["PostgresError", "Status", "ensure", "is_running", "status", "stop", "url"]
 
@@ -154,7 +153,7 @@ def _check_version(data: Path) -> None:
 def _configure(state: Path, data: Path, *, durable: bool) -> None:
     """Write our settings, and who may connect: only the user that runs CodeCourier, known by its socket credentials."""
     lines = {**SETTINGS, "unix_socket_directories": f"'{_socket_folder(state)}'"} | ({} if durable else FAST_SETTINGS)
-    own = pwd.getpwuid(os.geteuid()).pw_name
+    own = ourselves().pw_name
     _write(
         data / "postgresql.conf",
         "".join(f"{key} = {value}\n" for key, value in lines.items()),

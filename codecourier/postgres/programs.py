@@ -91,12 +91,23 @@ def _as_owner(command: list[str]) -> subprocess.CompletedProcess[str]:
 def owner() -> pwd.struct_passwd:
     """The user that the server runs as: ourselves, or as root a system user, which is made when missing."""
     if os.geteuid() != 0:
-        return pwd.getpwuid(os.geteuid())
+        return ourselves()
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         _add_system_user()
         return pwd.getpwnam(SYSTEM_USER)
+
+
+def ourselves() -> pwd.struct_passwd:
+    """The user that we run as; raises PostgresError for one without a name, which PostgreSQL refuses, too."""
+    try:
+        return pwd.getpwuid(os.geteuid())
+    except KeyError as error:
+        raise PostgresError(
+            f"PostgreSQL needs a user with a name, and user id {os.geteuid()} has none in /etc/passwd. "
+            "Add one, or set DATABASE_URL to a server of your own."
+        ) from error
 
 
 def _add_system_user() -> None:
