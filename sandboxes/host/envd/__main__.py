@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-# asyncio loads OpenSSL when it can; the daemon only speaks over a unix socket, and 4 MB times 200 sandboxes is worth having.
+# asyncio loads OpenSSL when it can; the daemon only speaks over a unix socket, and 4 MB in each of 200 sandboxes count.
 sys.modules["ssl"] = None  # type: ignore[assignment]
 
 _PACKAGE = Path(__file__).resolve().parent

@@ -1,7 +1,7 @@
 """The Connect protocol with the JSON codec: unary calls, server streams, client streams and their errors.
 
-Format: https://connectrpc.com/docs/protocol. A stream's message is a 5-byte envelope (flags, big-endian length) and JSON;
-flag 2 marks the last one, `{}` or `{"error": {"code", "message"}}`.
+Format: https://connectrpc.com/docs/protocol. A stream's message is a 5-byte envelope (flags, big-endian length) and
+JSON; flag 2 marks the last one, `{}` or `{"error": {"code", "message"}}`.
 """
 
 import asyncio

@@ -94,7 +94,7 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 
 async def start_forwarder(egress: str, port: int) -> asyncio.Server:
-    """Splice every connection to 127.0.0.1:`port` into the host's proxy socket. Raises OSError when the port is taken."""
+    """Splice each connection to 127.0.0.1:`port` into the host's proxy socket. Raises OSError: the port is taken."""
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -1,5 +1,8 @@
 """Start-up, signals and shut-down of the daemon."""
 
+# Paths here are the caller's text, and calls are quick system calls.
+# ruff: noqa: PTH
+
 import argparse
 import asyncio
 import ctypes

@@ -1,9 +1,12 @@
 """What the API says about a file: EntryInfo, and metadata kept in extended attributes."""
 
+# Paths here are the caller's text, and calls are quick system calls.
+# ruff: noqa: PTH
+
 import errno
+import grp
 import os
 import pwd
-import grp
 import re
 import stat
 from datetime import UTC, datetime

@@ -1,5 +1,8 @@
 """`/files`: download (ranges, gzip) and upload (octet-stream, multipart, gzip), each also by a signed URL."""
 
+# Paths here are the caller's text, and calls are quick system calls.
+# ruff: noqa: PTH
+
 import asyncio
 import base64
 import errno
@@ -21,6 +24,19 @@ from .multipart import Parts, parameter
 from .users import Identity, User
 from .wire import READ_SIZE, Body, Exchange, HttpError, Request
 
+# The caller's path is at fault. ENXIO: a pipe that nobody reads.
+_UNFIT = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EROFS,
+    errno.ETXTBSY,
+    errno.ENXIO,
+)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -81,7 +97,7 @@ def _refusal(error: OSError, path: str) -> HttpError:
         return HttpError(404, f"path '{path}' does not exist")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return HttpError(507, "not enough disk space available")
-    if isinstance(error, (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)):
+    if error.errno in _UNFIT:
         return HttpError(400, f"path '{path}' cannot be used: {error.strerror}")
     return HttpError(500, f"path '{path}' failed: {error.strerror}")
 
@@ -293,13 +309,11 @@ class _Source:
         if self._unpacker is None:
             return await self._body.read(limit)
         try:
-            return await self._unpack(limit)
+            return await self._unpack(self._unpacker, limit)
         except zlib.error as error:
             raise HttpError(400, f"error decompressing request body: {error}") from None
 
-    async def _unpack(self, limit: int) -> bytes:
-        unpacker = self._unpacker
-        assert unpacker is not None
+    async def _unpack(self, unpacker: Any, limit: int) -> bytes:
         while not unpacker.eof:
             packed = unpacker.unconsumed_tail or await self._body.read()
             data = unpacker.decompress(packed, limit)

@@ -1,6 +1,10 @@
 """`filesystem.Filesystem`: Stat, MakeDir, Move, ListDir and Remove."""
 
+# Paths here are the caller's text, and calls are quick system calls.
+# ruff: noqa: PTH, ASYNC240
+
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,7 +28,7 @@ async def stat(call: Call) -> Message:
 
 
 async def make_dir(call: Call) -> Message:
-    """Also makes missing parents, 0755. An existing folder is already_exists, anything else in the way invalid_argument."""
+    """Also makes missing parents, 0755. A folder there is already_exists, anything else invalid_argument."""
     path = _path(call)
     if os.path.isdir(path):
         raise RpcError("already_exists", f"directory already exists: {path}")
@@ -50,7 +54,7 @@ def _rename(source: str, destination: str) -> None:
     try:
         os.rename(source, destination)
     except OSError as error:
-        if error.errno != 18:  # EXDEV
+        if error.errno != errno.EXDEV:
             raise
         shutil.move(source, destination)
 

@@ -1,5 +1,8 @@
 """File system events of one folder, or of all below it, from inotify(7) through ctypes (no timers, no threads)."""
 
+# Paths here are the caller's text, and calls are quick system calls.
+# ruff: noqa: PTH
+
 import ctypes
 import os
 import struct
@@ -36,18 +39,24 @@ def _checked(result: int) -> int:
     return result
 
 
-def _below(folder: str) -> Iterator[tuple[str, bool]]:
-    """(path, is a folder) of all below; what vanishes meanwhile is left out."""
+def _below(folder: str) -> Iterator[os.DirEntry[str]]:
+    """All below `folder`, parents first; what vanishes meanwhile is left out, links are not followed."""
     try:
         with os.scandir(folder) as found:
             children = list(found)
     except OSError:
         return
     for child in children:
-        is_folder = child.is_dir(follow_symlinks=False)
-        yield child.path, is_folder
-        if is_folder:
+        yield child
+        if child.is_dir(follow_symlinks=False):
             yield from _below(child.path)
+
+
+def _has_content(child: os.DirEntry[str]) -> bool:
+    try:
+        return child.is_file(follow_symlinks=False) and child.stat(follow_symlinks=False).st_size > 0
+    except OSError:
+        return False
 
 
 class Inotify:
@@ -62,9 +71,9 @@ class Inotify:
         self.fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         try:
             self._root_watch = self._add(root, follow=True)
-            for path, is_folder in _below(root) if recursive else ():
-                if is_folder:
-                    self._try_add(path)
+            for child in _below(root) if recursive else ():
+                if child.is_dir(follow_symlinks=False):
+                    self._try_add(child.path)
         except BaseException:
             os.close(self.fd)
             raise
@@ -130,10 +139,10 @@ class Inotify:
                 self._notify(os.path.relpath(path, self._root), kind)
 
     def _follow(self, folder: str) -> None:
-        """Watch a new folder. What was made in it before the watch stood is announced here; what comes twice is told once."""
+        """Watch a new folder. What was made in it before the watch stood is announced here, and told once."""
         self._try_add(folder)
-        for path, is_folder in _below(folder):
-            if is_folder:
-                self._try_add(path)
-            self._announced.add(path)
-            self._emit(path, _IN_CREATE)
+        for child in _below(folder):
+            if child.is_dir(follow_symlinks=False):
+                self._try_add(child.path)
+            self._announced.add(child.path)
+            self._emit(child.path, _IN_CREATE | (_IN_MODIFY if _has_content(child) else 0))

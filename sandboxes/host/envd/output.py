@@ -1,8 +1,8 @@
 """From a process's pipes to whoever listens.
 
-Every event is encoded once and queued for each subscriber. A queue holds at most `QUEUE_LIMIT` bytes: while one is full,
-the process's pipes are not read, so a slow reader slows the process down, as with a real pipe. A subscriber that takes
-nothing for `STALL_SECONDS` while it holds the process up is cut off, so nobody blocks a process for ever.
+Every event is encoded once and queued for each subscriber. A queue holds about `QUEUE_LIMIT` bytes: while one is
+full, the process's pipes are not read, so a slow reader slows the process down, as with a real pipe. A subscriber that
+takes nothing for `STALL_SECONDS` while it holds the process up is cut off, so nobody blocks a process for ever.
 With no subscriber the output is read and dropped.
 """
 
@@ -103,7 +103,7 @@ class Subscriber:
 
 
 class Source:
-    """One readable end (pipe or PTY master) of a process; gives chunks to `publish` until its end, then closes itself."""
+    """One readable end (pipe or PTY master) of a process; gives chunks to `publish` until its end and closes itself."""
 
     def __init__(self, fd: int, kind: str, publish: Callable[[str, bytes], None], on_end: Callable[[], None]) -> None:
         os.set_blocking(fd, False)
@@ -147,7 +147,7 @@ class Source:
         return len(data)
 
     def drain(self) -> None:
-        """Publish what the process left behind, bounded by what is there now: something it started may go on writing."""
+        """Publish what the process left behind, bounded by what is there now: its children may go on writing."""
         left = PTY_FLUSH_LIMIT if self._kind == "pty" else self._waiting()
         while left > 0 and not self.ended and (count := self._read_once(min(left, self._chunk))):
             left -= count

@@ -1,5 +1,8 @@
 """`process.Process`: the calls of envd's process service, as JSON."""
 
+# Paths here are the caller's text, and calls are quick system calls.
+# ruff: noqa: PTH
+
 import asyncio
 import base64
 import binascii

@@ -135,7 +135,7 @@ class Process:
     # Output
 
     def subscribe(self, owner: bool = False) -> Subscriber:
-        """A stream's queue. The owner is the call that started it: after a kill by timeout it gets that error, not the end event."""
+        """A stream's queue. The owner, the call that started it, gets an error for its end after a kill by timeout."""
         subscriber = Subscriber(self._make_room)
         if owner:
             self._owner = subscriber

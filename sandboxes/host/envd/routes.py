@@ -59,7 +59,7 @@ class Api:
             await self._route(exchange, self._admit(exchange))
 
     def _admit(self, exchange: Exchange) -> Identity:
-        """The identity, for a caller that shows its token; `/files` checks by itself, since a signature may replace the token."""
+        """The identity, for a caller with the token; `/files` checks by itself: a signature may replace it."""
         identity = self._identity
         if identity is None:
             raise HttpError(503, "the sandbox is not initialised yet, try again in a moment")

@@ -1,5 +1,8 @@
 """Whom the sandbox belongs to, as which user a call runs, and what a path means to that user."""
 
+# Paths here are the caller's text, and calls are quick system calls.
+# ruff: noqa: PTH
+
 import base64
 import os
 import pwd
@@ -48,7 +51,7 @@ def basic_name(headers: Mapping[str, str]) -> str:
 
 
 def find(name: str, identity: Identity) -> User:
-    """The account called `name`, by default the sandbox's user. All runs as the daemon's own uid, so only that one is granted."""
+    """The account called `name`, by default the sandbox's user. All runs as the daemon's uid: only that is granted."""
     name = name or identity.default_user
     try:
         entry = pwd.getpwnam(name)
@@ -63,7 +66,7 @@ def find(name: str, identity: Identity) -> User:
 
 
 def resolve(path: str, user: User, identity: Identity) -> str:
-    """The absolute path: `~` is the user's home, a relative one starts at the working directory, none is that directory."""
+    """The absolute path: `~` is the user's home, a relative or empty one starts at the working directory."""
     _check(path)
     base = identity.default_workdir or user.home
     if path == "~" or path.startswith("~/"):

@@ -1,5 +1,8 @@
 """`filesystem.Filesystem`: watching folders, as a stream and by polling."""
 
+# Paths here are the caller's text, and calls are quick system calls.
+# ruff: noqa: PTH
+
 import asyncio
 import json
 import os
@@ -19,7 +22,7 @@ KEEPALIVE = envelope(b'{"keepalive":{}}')
 
 
 def _mount_type(path: str) -> str:
-    """File system type of the mount that holds `path` (proc(5), mountinfo: mount point is field 5, the type follows ` - `)."""
+    """Type of the mount that holds `path` (proc(5), mountinfo: the mount point is field 5, the type follows ` - `)."""
     best, kind = "", ""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
@@ -150,7 +153,7 @@ def _open(call: Call) -> Watcher:
     if not call.message.get("allowNetworkMounts") and _mount_type(os.path.realpath(path)).startswith(NETWORK_TYPES):
         raise RpcError(
             "invalid_argument",
-            f"cannot watch path on network filesystem: {path} (allow_network_mounts permits it, changes made elsewhere are not seen)",
+            f"cannot watch path on network filesystem: {path} (allow_network_mounts permits it)",
         )
     try:
         return Watcher(path, bool(call.message.get("recursive")), bool(call.message.get("includeEntry")))

@@ -173,7 +173,7 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 class Link(asyncio.StreamReaderProtocol):
-    """One connection. Its task is cancelled when the client leaves; `half_open` lets an upgraded one end one way first."""
+    """One connection. Its task is cancelled when the client leaves; an upgraded one may be `half_open`."""
 
     def __init__(self, handle: Handler) -> None:
         reader = asyncio.StreamReader(limit=MAX_HEAD)
@@ -231,7 +231,8 @@ async def _refuse_head(writer: asyncio.StreamWriter, error: Exception) -> None:
         (error.status, error.message) if isinstance(error, HttpError) else (431, "the request's head is too large")
     )
     body = json.dumps({"code": status, "message": text}).encode()
-    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+    head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
     writer.write(head.encode() + body)
     await writer.drain()
 

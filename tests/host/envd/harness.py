@@ -52,7 +52,8 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def _with(prelude: str) -> list[str]:
-    code = f"import sys; sys.path.append({str(MAIN.parent.parent)!r})\nfrom envd import daemon, output, processes, watch_rpc\n{prelude}\nsys.exit(daemon.main(sys.argv[1:]))"
+    imports = f"import sys; sys.path.append({str(MAIN.parent.parent)!r}); from envd import daemon, output, processes, watch_rpc"
+    code = f"{imports}\n{prelude}\nsys.exit(daemon.main(sys.argv[1:]))"
     return [sys.executable, "-I", "-c", code]
 
 

@@ -108,7 +108,7 @@ def test_much_stdin_waits_for_a_slow_reader(sandbox: Sandbox) -> None:
 
 def test_input_nobody_reads_ends_when_the_process_does(sandbox: Sandbox) -> None:
     handle = sandbox.commands.run("read -t 0.2; exec sleep 0.1", background=True, stdin=True)
-    with pytest.raises(SandboxException, match="stdin is not enabled|no longer reads"):
+    with pytest.raises(SandboxException, match=r"stdin is not enabled|no longer reads"):
         handle.send_stdin("x" * 1_000_000)
 
 
@@ -223,7 +223,7 @@ def test_the_end_of_a_finished_process_is_kept(sandbox: Sandbox) -> None:
 
 
 def test_an_unknown_process_is_not_found(sandbox: Sandbox) -> None:
-    with pytest.raises(NotFoundException, match="pid 99999999"):
+    with pytest.raises(NotFoundException, match=r"pid 99999999"):
         sandbox.commands.connect(99999999)
     with pytest.raises(NotFoundException):
         sandbox.commands.send_stdin(99999999, "x")

@@ -36,11 +36,11 @@ def test_a_terminal_has_its_size_and_follows_a_resize(sandbox: Sandbox) -> None:
 
 def test_control_c_reaches_the_foreground(sandbox: Sandbox) -> None:
     terminal = open_terminal(sandbox)
-    sandbox.pty.send_stdin(terminal.pid, b"echo go; sleep 100\n")
-    read_until(terminal, r"[\r\n]go\r")
+    trap = 'trap "echo caught-\\$((40+2)); exit" INT; echo ready-$((1+1)); while :; do sleep 0.05; done'
+    sandbox.pty.send_stdin(terminal.pid, f"bash -c '{trap}'\n".encode())
+    read_until(terminal, "ready-2")
     sandbox.pty.send_stdin(terminal.pid, b"\x03")
-    sandbox.pty.send_stdin(terminal.pid, b"echo code=$?\n")
-    read_until(terminal, "code=130")
+    read_until(terminal, "caught-42")
     sandbox.pty.kill(terminal.pid)
 
 
