@@ -25,4 +25,4 @@ ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 STATE=/state
 USER courier
 VOLUME /state
 EXPOSE 8000
-CMD ["python", "-m", "daphne", "-b", "0.0.0.0", "-p", "8000", "codecourier.asgi:application"]
+CMD ["python", "-m", "daphne", "-v", "0", "-b", "0.0.0.0", "-p", "8000", "codecourier.asgi:application"]

@@ -247,19 +247,24 @@ def _locked(state: Path) -> Iterator[None]:
 
 def _make_private(folder: Path) -> None:
     """Make a folder that only the server's user (and root) may enter; refuse one that somebody else has put there."""
-    user = owner()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), user.pw_uid):
+    if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), owner().pw_uid):
         raise PostgresError(
             f"{folder} belongs to somebody else. Remove it, or set DATABASE_URL to a server of your own."
         )
     folder.chmod(0o700)
-    os.chown(folder, user.pw_uid, user.pw_gid)
+    _give(folder)
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
-    os.chown(path, owner().pw_uid, owner().pw_gid)
+    _give(path)
+
+
+def _give(path: Path) -> None:
+    """Make it the server's user's own."""
+    if os.geteuid() == 0:
+        os.chown(path, owner().pw_uid, owner().pw_gid)
 
 
 def _log(data: Path) -> Path:

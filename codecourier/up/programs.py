@@ -20,7 +20,8 @@ def programs(facts: Stack, host: str, port: int, workers: int | None) -> list[Pr
     found = [
         _program("relay", "manage.py", "relay"),
         _program("worker", "manage.py", "qcluster", **size),
-        _program("web", "-m", "daphne", "-b", host, "-p", str(port), "codecourier.asgi:application"),
+        # Quiet, since its access log would hold the sign-in link.
+        _program("web", "-m", "daphne", "-v", "0", "-b", host, "-p", str(port), "codecourier.asgi:application"),
     ]
     return [_sandbox_host(facts), *found] if facts.host_url else found
 

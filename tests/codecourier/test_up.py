@@ -117,6 +117,7 @@ def test_keys_are_in_private_files_and_never_on_the_screen(stack: Up) -> None:
     assert httpx.get(f"{lines['E2B_API_URL']}/health", trust_env=False).status_code < 500
     assert key_file.stat().st_mode & 0o077 == (stack.state / "run" / "stack.json").stat().st_mode & 0o077 == 0
     assert lines["E2B_API_KEY"] not in "".join(stack.lines)
+    assert "".join(stack.lines).count(stack.link) == 1
 
 
 @pytest.mark.stack
