@@ -2,7 +2,7 @@
 
 - guards: called inside a move's transaction with (row, to); may raise `lifecycle.Refused`.
 - sweepers: for each leased model the task that brings one of its rows forward.
-- panels: entries of the navigation.
+- panels: entries of the navigation; cards: what the dashboard of a project shows; running: what counts as running now.
 """
 
 from collections.abc import Callable
@@ -29,6 +29,17 @@ class Panel:
     key: str  # pressed after `g`
 
 
+@dataclass(frozen=True)
+class Card:
+    """One part of a project's dashboard: a template and what it shows."""
+
+    template: str
+    context: dict[str, Any]
+
+
 panels: list[Panel] = []
+# Each is called with a project.
+cards: list[Callable[[models.Model], Card]] = []
+running: list[Callable[[models.Model], int]] = []
 # What a new installation starts with; each changes nothing that is there.
 seeds: list[Callable[[], Any]] = []

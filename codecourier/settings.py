@@ -21,7 +21,8 @@ django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
-env.read_env(BASE_DIR / ".env")
+if (BASE_DIR / ".env").exists():
+    env.read_env(BASE_DIR / ".env")
 
 
 def number(name: str, default: int, low: int, high: int) -> int:
@@ -100,6 +101,7 @@ AUTHENTICATION_BACKENDS = ["codecourier.signin.EmailBackend"]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
+CSRF_FAILURE_VIEW = "codecourier.views.errors.csrf_failure"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -155,7 +157,7 @@ Q_CLUSTER = {
 }
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = None if LOCAL else BASE_DIR / "staticfiles"  # a local portal serves them from where they are
 STATICFILES_DIRS = [
     BASE_DIR / "static",
     *[
@@ -210,6 +212,7 @@ DEPLOYMENT = env.str("DEPLOYMENT", f"{_base.hostname}-{hashlib.sha256(SECRET_KEY
 E2B_API_KEY = env.str("CODECOURIER_E2B_API_KEY", "")
 E2B_API_URL = env.str("CODECOURIER_E2B_API_URL", "")
 E2B_SANDBOX_URL = env.str("CODECOURIER_E2B_SANDBOX_URL", "")
+SANDBOX_ALLOW_PRIVATE = env.list("SANDBOX_ALLOW_PRIVATE", default=[])
 ALLOW_LOCAL_REPOSITORIES = env.bool("ALLOW_LOCAL_REPOSITORIES", LOCAL)
 STOP_GRACE = timedelta(seconds=number("STOP_GRACE_SECONDS", 15, 1, 120))
 IDLE_PAUSE = timedelta(seconds=number("IDLE_PAUSE_SECONDS", 900, 5, 86_400))
@@ -228,6 +231,7 @@ LOGGING = {
     "loggers": {
         "django.channels.server": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
+        "django-q": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "e2b": {"level": "WARNING"},
     },

@@ -1,6 +1,26 @@
 """Addresses."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from codecourier.views import account, projects
+
+urlpatterns = [
+    path("", projects.home, name="home"),
+    path("sign-in/", account.sign_in, name="sign-in"),
+    path("sign-in/<str:token>/", account.sign_in_link, name="sign-in-link"),
+    path("sign-out/", account.sign_out, name="sign-out"),
+    path("theme/", account.theme, name="theme"),
+    path("notifications/", account.notifications, name="notifications"),
+    path("notifications/read/", account.mark_read, name="mark-read"),
+    path("projects/", projects.projects, name="projects"),
+    path("projects/new/", projects.new, name="project-new"),
+    path("p/<slug:slug>/", projects.dashboard, name="project"),
+    path("p/<slug:slug>/", include("sandboxes.urls")),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "codecourier.views.errors.bad_request"
+handler403 = "codecourier.views.errors.not_found"
+handler404 = "codecourier.views.errors.not_found"
+handler500 = "codecourier.views.errors.server_error"

@@ -17,6 +17,7 @@ class SandboxesConfig(AppConfig):
         sandbox = self.get_model("Sandbox")
         registries.sweepers[sandbox] = import_string("sandboxes.tasks.advance_sandbox")
         registries.seeds.append(import_string("sandboxes.stock.templates"))
+        import_string("sandboxes.panels.register")()
         registries.chores.append(import_string("sandboxes.upkeep.enforce"))
         registries.chores.append(import_string("sandboxes.upkeep.reconcile"))
         registries.chores.append(import_string("sandboxes.upkeep.purge"))

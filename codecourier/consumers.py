@@ -1,0 +1,136 @@
+"""Live pages: one socket each, which sends the full state of whatever changed as HTML fragments."""
+
+import asyncio
+import logging
+import time
+from types import SimpleNamespace
+from typing import cast
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import Http404, HttpRequest, QueryDict
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+
+from . import hub, registries
+from .models import Project, User
+from .shell import Shell
+
+logger = logging.getLogger(__name__)
+
+# Close codes that static/js/live.js knows: on the first it signs in again, on the second it gives up.
+ANONYMOUS, GONE = 4401, 4404
+# Seconds between two renderings, at least; and so many times what one took, so that a busy page leaves room for others.
+PACE, SHARE, SLOWEST = 0.1, 4, 2.0
+
+
+class Closed(Exception):
+    """This page may not be shown (any more); carries the close code."""
+
+
+class PageConsumer(AsyncWebsocketConsumer):
+    """The frame of a page outside of any project; pages that show more override `topics` and `fragments`."""
+
+    task: "asyncio.Task[None] | None" = None
+
+    async def connect(self) -> None:
+        """Accept first: only an accepted socket can tell the browser by its close code what is wrong."""
+        self.sent: dict[str, str] = {}
+        await self.accept()
+        self.task = asyncio.create_task(self.follow())
+
+    async def disconnect(self, code: int) -> None:
+        """Stop following."""
+        if self.task:
+            self.task.cancel()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Pages only listen."""
+
+    async def follow(self) -> None:
+        """Render at once, then whenever a topic is nudged, for as long as the person may see the page."""
+        try:
+            async with hub.subscribe(*await database_sync_to_async(self.enter)()) as changes:
+                while True:
+                    await self.push()
+                    await changes.wait()
+        except Closed as error:
+            await self.close(error.args[0])
+        except Http404:
+            await self.close(GONE)
+        except Exception:
+            logger.exception("The live page %s failed", self.scope["path"])
+            await self.close(1011)
+
+    async def push(self) -> None:
+        """Send the fragments that differ from what this browser has, then hold the pace."""
+        began = time.monotonic()
+        found = await database_sync_to_async(self.look)()
+        changed = [html for name, html in found.items() if self.sent.get(name) != html]
+        if changed:
+            await self.send("".join(changed))
+        self.sent = found
+        await asyncio.sleep(min(SLOWEST, max(PACE, SHARE * (time.monotonic() - began))))
+
+    def enter(self) -> list[str]:
+        """The topics of this page; Closed or Http404 when it isn't for this person."""
+        return self.topics(self.viewer())
+
+    def look(self) -> dict[str, str]:
+        """The fragments as they are now; who asks is looked at anew each time."""
+        return self.fragments(self.viewer())
+
+    def viewer(self) -> User:
+        """Whose session this is, as the database has it now; Closed when it is over."""
+        session = SessionStore(self.scope["session"].session_key)
+        user = get_user(cast(HttpRequest, SimpleNamespace(session=session)))
+        if not isinstance(user, User):
+            raise Closed(ANONYMOUS)
+        return user
+
+    @property
+    def slug(self) -> str:
+        """The project's, empty outside of any."""
+        return str(self.scope["url_route"]["kwargs"].get("slug", ""))
+
+    @property
+    def params(self) -> QueryDict:
+        """The query of the socket's URL, which is that of its page."""
+        return QueryDict(self.scope["query_string"])
+
+    def topics(self, user: User) -> list[str]:
+        """What this page follows."""
+        return [f"user:{user.pk}"]
+
+    def fragments(self, user: User) -> dict[str, str]:
+        """What this page shows."""
+        return Shell(user, self.slug).fragments()
+
+
+class ProjectConsumer(PageConsumer):
+    """A page of a project."""
+
+    def project(self, user: User) -> Project:
+        """Its project; Http404 for a stranger, also for one who was a member a moment ago."""
+        return get_object_or_404(user.projects, slug=self.slug)
+
+    def topics(self, user: User) -> list[str]:
+        """The person's and the project's."""
+        return [*super().topics(user), f"project:{self.project(user).pk}"]
+
+    def fragments(self, user: User) -> dict[str, str]:
+        """The frame of the project."""
+        self.project(user)
+        return super().fragments(user)
+
+
+class DashboardConsumer(ProjectConsumer):
+    """A project's dashboard."""
+
+    def fragments(self, user: User) -> dict[str, str]:
+        """The frame and the cards."""
+        cards = [card(self.project(user)) for card in registries.cards]
+        shown = {card.template: render_to_string(card.template, {**card.context, "live": True}) for card in cards}
+        return {**super().fragments(user), **shown}

@@ -1,0 +1,77 @@
+"""Signing in, and a new project."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth import authenticate
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils.text import slugify
+
+from . import audit, signin
+from .models import Membership, Project, User
+
+
+class SignInForm(forms.Form):
+    """E-mail address and password; too many wrong ones close the door for a while."""
+
+    email = forms.EmailField(
+        label="E-mail address", widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True})
+    )
+    password = forms.CharField(
+        strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}), max_length=1_000
+    )
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+        self.user: User | None = None
+
+    def clean(self) -> dict[str, Any]:
+        """Who this is; one sentence for a wrong address and a wrong password alike."""
+        email, password = self.cleaned_data.get("email", "").lower(), self.cleaned_data.get("password")
+        if not email or not password:
+            return self.cleaned_data
+        ip = self.request.META.get("REMOTE_ADDR", "")
+        if signin.shut(email, ip):
+            raise forms.ValidationError(
+                f"Too many failed attempts. Wait {signin.WINDOW_MINUTES} minutes, or use a sign-in link."
+            )
+        found = authenticate(self.request, username=email, password=password)
+        if not isinstance(found, User):
+            signin.note_failure(email, ip)
+            raise forms.ValidationError("This e-mail address and password don't match an account.")
+        self.user = found
+        return self.cleaned_data
+
+
+class ProjectForm(forms.ModelForm[Project]):
+    """A new project: its name is enough."""
+
+    class Meta:
+        model = Project
+        fields = ["name", "repository_url", "default_branch"]
+        labels = {"repository_url": "Repository", "default_branch": "Default branch"}
+        help_texts = {
+            "name": "What your team calls it; its address is made from it.",
+            "repository_url": "An https or ssh URL that new sandboxes clone. Optional.",
+            "default_branch": "Empty means the branch that the repository itself names.",
+        }
+
+    def create(self, user: User) -> Project:
+        """The project, owned by its maker."""
+        project: Project = self.save(commit=False)
+        project.slug = free_slug(project.name)
+        with transaction.atomic():
+            project.save()
+            Membership.objects.create(project=project, user=user, role=Membership.Role.OWNER)
+            audit.note(user, "project.created", project)
+        return project
+
+
+def free_slug(name: str) -> str:
+    """A slug that no project has yet."""
+    base = slugify(name)[:50] or "project"
+    taken = set(Project.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+    candidates = [base, *(f"{base}-{number}" for number in range(2, len(taken) + 3))]
+    return next(slug for slug in candidates if slug not in taken)

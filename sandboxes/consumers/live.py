@@ -1,0 +1,35 @@
+"""The list and the page of one sandbox, live."""
+
+from django.shortcuts import get_object_or_404
+
+from codecourier.consumers import ProjectConsumer
+from codecourier.models import User
+from sandboxes import listing, record
+from sandboxes.models import Sandbox
+
+
+class ListConsumer(ProjectConsumer):
+    """The rows and counts of one list, narrowed by the socket's query as the page is by its own."""
+
+    def fragments(self, user: User) -> dict[str, str]:
+        """The frame and the list."""
+        context = listing.listing(self.project(user), user, self.params)
+        return {**super().fragments(user), **listing.fragments(context)}
+
+
+class DetailConsumer(ProjectConsumer):
+    """One sandbox."""
+
+    def sandbox(self, user: User) -> Sandbox:
+        """The one of the socket's URL; Http404 unless this person may see it."""
+        rows = Sandbox.objects.select_related("project", "template", "created_by", "wanted_by")
+        return get_object_or_404(rows, project=self.project(user), pk=self.scope["url_route"]["kwargs"]["pk"])
+
+    def topics(self, user: User) -> list[str]:
+        """The frame's and the sandbox's own."""
+        return [*super().topics(user), f"sandbox:{self.sandbox(user).pk}"]
+
+    def fragments(self, user: User) -> dict[str, str]:
+        """The frame and every part of the record."""
+        found = record.record(self.sandbox(user), self.params.get("job", ""))
+        return {**super().fragments(user), **record.fragments(found)}

@@ -1,0 +1,166 @@
+"""Forms of sandboxes: what a new one is made of, messages, the title."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+
+from codecourier.models import Project, User
+
+from . import fleet
+from .models import TIMEOUT_MS, Sandbox, Template
+from .price import hourly
+
+MINUTE_MS = 60_000
+IDLE_MINUTES = (1, 1_440)
+
+
+class SandboxForm(forms.ModelForm[Sandbox]):
+    """Every configuration field; times in minutes, the ranges those of the model."""
+
+    prompt = forms.CharField(
+        required=False,
+        max_length=200_000,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 7, "data-grow": True, "class": "font-monospace", "autofocus": True}),
+        help_text="The first message. Leave it empty to start the machine and write later.",
+    )
+    timeout_minutes = forms.IntegerField(label="Timeout", help_text="Minutes of running time after boot, 1 to 240.")
+    idle_minutes = forms.IntegerField(
+        label="Pause when idle", help_text="Minutes without work after which it sleeps; a message wakes it."
+    )
+    request_key = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+    class Meta:
+        model = Sandbox
+        fields = [
+            *["template", "designer_model", "checker_model", "effort", "cpu", "memory_mb"],
+            *["repository_url", "branch", "depth", "setup_script"],
+        ]
+        labels = {
+            "repository_url": "Repository",
+            "memory_mb": "Memory (MB)",
+            "effort": "Thinking effort",
+            "designer_model": "Model",
+        }
+        help_texts = {
+            "template": "Decides the tool and what the machine starts with.",
+            "designer_model": "Free text; the script tool uses none.",
+            "checker_model": "Used when this machine has to give a verdict.",
+            "effort": "How long the model may think, where it can be told.",
+            "cpu": "1 to 8.",
+            "memory_mb": "256 to 8,192.",
+            "repository_url": "An https or ssh URL. Empty: an empty repository.",
+            "branch": "Empty means the repository's default branch.",
+            "depth": "Only so many commits of history; empty for all of it.",
+            "setup_script": "Bash, in the clone, before the first message; when it fails, the boot fails.",
+        }
+        widgets = {"setup_script": forms.Textarea(attrs={"rows": 3, "data-grow": True, "class": "font-monospace"})}
+
+    def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
+        kwargs["initial"] = defaults(project) | (kwargs.get("initial") or {})
+        super().__init__(*args, **kwargs)
+        self.project = project
+        choices = forms.ModelChoiceField(Template.objects.filter(active=True), empty_label=None)
+        choices.help_text = self.fields["template"].help_text
+        self.fields["template"] = choices
+        for name, field in self.fields.items():
+            field.widget.attrs.setdefault("aria-describedby", f"help-{name}")
+
+    def clean_timeout_minutes(self) -> int:
+        """Milliseconds; the refusal names the range."""
+        low, high = TIMEOUT_MS
+        value = int(self.cleaned_data["timeout_minutes"]) * MINUTE_MS
+        if not low <= value <= high:
+            text = f"Allowed is {low // MINUTE_MS} to {high // MINUTE_MS} minutes ({low:,} to {high:,} ms)."
+            raise ValidationError(text)
+        return value
+
+    def clean_idle_minutes(self) -> int:
+        """Seconds; the refusal names the range."""
+        low, high = IDLE_MINUTES
+        value = int(self.cleaned_data["idle_minutes"])
+        if not low <= value <= high:
+            raise ValidationError(f"Allowed is {low} to {high:,} minutes.")
+        return value * 60
+
+    def clean_prompt(self) -> str:
+        """As it was written; line ends as a script needs them."""
+        return str(self.cleaned_data["prompt"]).replace("\r\n", "\n").strip("\n")
+
+    def clean_setup_script(self) -> str:
+        """The same for the setup script."""
+        return str(self.cleaned_data["setup_script"]).replace("\r\n", "\n")
+
+    def launch(self, user: User) -> Sandbox | None:
+        """The sandbox; None with the errors at their fields when it could not be made."""
+        key = self.mark(user)
+        try:
+            return fleet.launch(
+                self.project, user, prompt=self.cleaned_data["prompt"], request_key=key, **self.configuration()
+            )
+        except IntegrityError:
+            # The other one of two at the same moment was first; without one, the fault is another.
+            return Sandbox.objects.get(project=self.project, request_key=key)
+        except ValidationError as error:
+            for name, texts in error.message_dict.items():
+                self.add_error(name if name in self.fields else None, texts)
+            return None
+
+    def configuration(self) -> dict[str, Any]:
+        """The cleaned fields by the names of the model."""
+        fields = {name: self.cleaned_data[name] for name in self.Meta.fields}
+        times = {"timeout_ms": "timeout_minutes", "idle_seconds": "idle_minutes"}
+        return fields | {name: self.cleaned_data[field] for name, field in times.items()}
+
+    def mark(self, user: User) -> str | None:
+        """The same form sent twice has the same mark; changed or sent by somebody else, another one."""
+        if not self.cleaned_data["request_key"]:
+            return None
+        said = [f"{name}={self.data.get(name, '')}" for name in sorted(self.fields)]
+        return hashlib.sha256("\0".join([str(user.pk), str(self.project.pk), *said]).encode()).hexdigest()
+
+
+def defaults(project: Project) -> dict[str, Any]:
+    """What a new sandbox of this project starts from."""
+    template = Template.objects.filter(active=True).first()
+    sizes = {"cpu": template.cpu, "memory_mb": template.memory_mb} if template else {}
+    return {
+        **sizes,
+        "template": template.pk if template else None,
+        "timeout_minutes": 60,
+        "idle_minutes": 15,
+        "repository_url": project.repository_url,
+        "branch": project.default_branch,
+        "setup_script": project.setup_script,
+    }
+
+
+def summary(form: SandboxForm) -> dict[str, Any]:
+    """What a form, bound or not, would make, as far as it can be read: for the panel beside it."""
+    read = _reader(form)
+    template = Template.objects.filter(pk=read("template")).first() if read("template").isdecimal() else None
+    cpu, memory = _number(read("cpu")), _number(read("memory_mb"))
+    return {
+        "template": template,
+        "cpu": cpu,
+        "memory_mb": memory,
+        "minutes": _number(read("timeout_minutes")),
+        "repository": read("repository_url"),
+        "branch": read("branch"),
+        "setup": bool(read("setup_script").strip()),
+        "tight": bool(template and memory and memory < template.needs_mb),
+        "hourly": hourly(cpu, memory) if cpu and memory else None,
+    }
+
+
+def _reader(form: SandboxForm) -> Callable[[str], str]:
+    source = form.data if form.is_bound else form.initial
+    return lambda name: str(source.get(name) if source.get(name) is not None else "")
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 9 else None

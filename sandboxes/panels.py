@@ -1,0 +1,40 @@
+"""What this app adds to the frame: its entry in the navigation, what runs now, its part of the dashboard."""
+
+from typing import Any
+
+from django.db.models import Count
+
+from codecourier import registries
+from codecourier.registries import Card, Panel
+
+from .models import Sandbox
+
+RECENT = 8
+PANEL = Panel(order=20, title="Sandboxes", icon="box", url="sandboxes:list", key="s")
+
+
+def running(project: Any) -> int:
+    """Sandboxes that hold a machine that works or is being made."""
+    return Sandbox.objects.kept().filter(project=project, status__in=["creating", "running"]).count()
+
+
+def card(project: Any) -> Card:
+    """What runs now, what was last, and how many there are of each status."""
+    rows = Sandbox.objects.kept().filter(project=project)
+    shown = rows.select_related("template", "created_by")
+    counts = dict(rows.order_by().values_list("status").annotate(Count("pk")))
+    context = {
+        "project": project,
+        "alive": shown.alive()[:RECENT],
+        "recent": shown.filter(status__in=Sandbox.FINAL)[:RECENT],
+        "counts": [(key, label, counts.get(key, 0)) for key, label in Sandbox.Status.choices],
+        "total": sum(counts.values()),
+    }
+    return Card("sandboxes/_dashboard.html", context)
+
+
+def register() -> None:
+    """Called once, when the app is ready."""
+    registries.panels.append(PANEL)
+    registries.running.append(running)
+    registries.cards.append(card)

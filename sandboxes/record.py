@@ -1,0 +1,95 @@
+"""The record of one sandbox, as its page and its socket both show it; complete also after its machine is gone."""
+
+from collections import defaultdict
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+from django.db.models import QuerySet
+from django.template.loader import render_to_string
+
+from codecourier.models import Project
+
+from . import e2b
+from .models import Job, Phase, Sandbox, Turn
+
+# How many past boots of the project say what is usual, and how few don't.
+USUAL_OF = 20
+USUAL_MIN = 3
+PARTS = ("heading", "notice", "source", "timeline", "queue", "facts")
+
+
+def record(sandbox: Sandbox, chosen: str = "", tab: str = "output") -> dict[str, Any]:
+    """Everything that the page shows. `chosen` is the id of the job whose output is wanted, empty for the newest."""
+    jobs = list(sandbox.jobs.select_related("turn"))
+    turns = list(sandbox.turns.select_related("created_by", "job"))
+    phases = phases_of(sandbox, jobs)
+    job = next((job for job in jobs if str(job.pk) == chosen), None)
+    return {
+        "sandbox": sandbox,
+        "project": sandbox.project,
+        "phases": phases,
+        "phase": next((phase for phase in phases if phase.status == Phase.Status.RUNNING), None),
+        "failed_phase": next((phase for phase in phases if phase.status == Phase.Status.FAILED), None),
+        "jobs": [{"job": entry, "label": label(entry, turns)} for entry in reversed(jobs)],
+        "job": job or (jobs[-1] if jobs else None),
+        "follows": job is None,
+        "turns": turns,
+        "queue": [turn for turn in turns if turn.status == Turn.Status.QUEUED],
+        "working": next((turn for turn in turns if turn.status == Turn.Status.RUNNING), None),
+        "history": list(sandbox.history),
+        "isolation": e2b.isolation_of(sandbox.provider) if sandbox.provider else e2b.isolation(sandbox.project),
+        "resources": resources(jobs),
+        "tab": tab if tab in {"output", "timeline"} else "output",
+    }
+
+
+def phases_of(sandbox: Sandbox, jobs: list[Job]) -> list[Phase]:
+    """The boot's phases, each with what is usual here and the job that has its log."""
+    usually = usual(sandbox.project)
+    logs = {job.kind: job for job in jobs if job.kind != Job.Kind.TURN}
+    phases = list(sandbox.phases.all())
+    for phase in phases:
+        phase.__dict__["usual"] = usually.get(phase.name)
+        phase.__dict__["log"] = logs.get(phase.name)
+    return phases
+
+
+def usual(project: Project) -> dict[str, timedelta]:
+    """The median time of each phase over the project's last boots, where there were enough of them."""
+    took = defaultdict[str, list[float]](list)
+    for name, started, ended in _past(project):
+        if len(took[name]) < USUAL_OF:
+            took[name].append((ended - started).total_seconds())
+    return {name: timedelta(seconds=median(times)) for name, times in took.items() if len(times) >= USUAL_MIN}
+
+
+def _past(project: Project) -> QuerySet[Phase, tuple[Any, ...]]:
+    done = Phase.objects.filter(sandbox__project=project, status=Phase.Status.SUCCEEDED)
+    return done.order_by("-id").values_list("name", "started_at", "ended_at")[: USUAL_OF * len(Phase.Name)]
+
+
+def label(job: Job, turns: list[Turn]) -> str:
+    """What a job is called in the selector."""
+    position = next((number for number, turn in enumerate(turns, 1) if turn.job_id == job.pk), 0)
+    if not position:
+        return str(job.get_kind_display())
+    lines = turns[position - 1].prompt.strip().splitlines() or [""]
+    return f"Turn {position}: {lines[0][:60]}"
+
+
+def resources(jobs: list[Job]) -> dict[str, Any]:
+    """What the commands used, as the courier measured it: CPU in seconds, the highest memory in bytes."""
+    peaks = [job.max_rss_kb for job in jobs if job.max_rss_kb is not None]
+    return {
+        "cpu_seconds": sum(job.cpu_seconds or 0 for job in jobs),
+        "peak_bytes": max(peaks) * 1024 if peaks else None,
+        "bytes": sum(job.bytes for job in jobs),
+        "lines": sum(job.lines for job in jobs),
+    }
+
+
+def fragments(context: dict[str, Any]) -> dict[str, str]:
+    """The live parts, by name."""
+    shown = {**context, "live": True}
+    return {name: render_to_string(f"sandboxes/sandbox_detail.html#{name}", shown) for name in PARTS}

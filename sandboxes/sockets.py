@@ -1,0 +1,10 @@
+"""Addresses of this app's sockets, below a project's."""
+
+from django.urls import path
+
+from .consumers.live import DetailConsumer, ListConsumer
+
+sockets = [
+    path("sandboxes/", ListConsumer.as_asgi()),
+    path("sandboxes/<int:pk>/", DetailConsumer.as_asgi()),
+]

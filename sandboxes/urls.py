@@ -1,0 +1,20 @@
+"""Addresses of sandboxes, below a project's."""
+
+from django.urls import path
+
+from .views import pages, verbs
+
+app_name = "sandboxes"
+urlpatterns = [
+    path("sandboxes/", pages.index, name="list"),
+    path("sandboxes/new/", pages.new, name="new"),
+    path("sandboxes/new/summary/", pages.preview, name="preview"),
+    path("sandboxes/bulk/", verbs.bulk, name="bulk"),
+    path("sandboxes/<int:pk>/", pages.detail, name="detail"),
+    path("sandboxes/<int:pk>/title/", verbs.retitle, name="retitle"),
+    path("sandboxes/<int:pk>/send/", verbs.send, name="send"),
+    path("sandboxes/<int:pk>/turns/<int:turn>/edit/", verbs.edit, name="edit"),
+    path("sandboxes/<int:pk>/turns/<int:turn>/withdraw/", verbs.withdraw, name="withdraw"),
+    path("jobs/<int:job>/output.log", pages.job_log, name="job-log"),
+    *[path(f"sandboxes/<int:pk>/{verb}/", verbs.do, {"verb": verb}, name=verb) for verb in verbs.SANDBOX_VERBS],
+]
