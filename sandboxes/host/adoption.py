@@ -56,6 +56,8 @@ async def adopt(fleet: Fleet, machine: Machine) -> None:
     sandbox = Sandbox(machine.record, machine, Egress(machine.record.network, fleet.openings))
     await sandbox.egress.listen(machine.run_folder)
     fleet.enter(sandbox)
+    if machine.group.oom_kills():
+        fleet.spawn(fleet.finish(sandbox, "memory"))
 
 
 async def bury(fleet: Fleet, machine: Machine) -> None:

@@ -1,5 +1,6 @@
 """The bubblewrap command line of a sandbox, and the question whether it works here."""
 
+import functools
 import os
 import subprocess
 from pathlib import Path
@@ -85,9 +86,10 @@ def writable_folders(settings: Settings) -> list[str]:
     words = ["--proc", "/proc", "--dev", "/dev"]
     for path in ("/home", "/opt", "/run", "/var"):
         words += ["--perms", "0755", "--dir", path]
-    for path in ("/dev/shm", "/tmp"):
+    for path in ("/dev/shm", "/tmp"):  # noqa: S108 (inside the sandbox)
         words += ["--perms", "1777", "--size", size, "--tmpfs", path]
-    words += ["--symlink", "/tmp", "/var/tmp", "--bind", "@run", "/run/envd"]
+    words += ["--symlink", "/tmp", "/var/tmp"]  # noqa: S108
+    words += ["--bind", "@run", "/run/envd"]
     return [*words, "--bind", "@home", rootfs.HOME]
 
 
@@ -127,8 +129,12 @@ def filter_hex() -> str:
         ) from None
 
 
-def is_root() -> bool:
-    return os.geteuid() == 0
+@functools.cache
+def can_switch_users() -> bool:
+    """Whether we are root and may make mount namespaces (root in a container often may not)."""
+    if os.geteuid() != 0:
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
 
 
 def launcher() -> Path:

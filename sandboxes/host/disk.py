@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import stat
+import subprocess
+import tempfile
 from pathlib import Path
 
+from . import bwrap
 from .settings import HostError
 
 # No journal: an image never outlives a crash of the machine. Inode tables stay sparse.
@@ -26,10 +30,17 @@ async def make_image(path: Path, size_mb: int) -> None:
         raise HostError(f"The disk of a sandbox cannot be made: {errors.decode(errors='replace').strip()}")
 
 
+@functools.cache
 def images_work() -> bool:
-    """Whether this host can mount images: root, the tools, and loop devices to attach."""
-    tools = shutil.which("mkfs.ext4") and shutil.which("mount")
-    return bool(os.geteuid() == 0 and tools and Path("/dev/loop-control").exists())
+    """Whether this host can mount images; found out once, by mounting a small one where nobody sees it."""
+    if not bwrap.can_switch_users() or not shutil.which("mkfs.ext4"):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "disk").touch()
+        os.truncate(Path(folder) / "disk", 1 << 20)
+        trial = f"{' '.join(MAKE)} disk && mkdir at && mount -t ext4 -o loop disk at"
+        words = ["unshare", "--mount", "sh", "-c", trial]
+        return subprocess.run(words, cwd=folder, capture_output=True, check=False).returncode == 0
 
 
 def size_of(folder: Path) -> int:

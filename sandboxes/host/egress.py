@@ -8,9 +8,11 @@ between `judged` and `forward`.
 """
 
 import asyncio
+import functools
 import os
 import socket
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .heads import BadHead, Head, split_head
@@ -19,6 +21,9 @@ from .record import Network
 from .splice import Pipe
 
 CONNECT_SECONDS = 20.0
+MOST_CLIENTS = 512
+# Threads of their own: names that take long to resolve must not hold up the host's other work.
+LOOKUPS = ThreadPoolExecutor(16, "lookup")
 HOP_HEADERS = ("proxy-connection", "proxy-authorization", "proxy-authenticate", "connection", "keep-alive")
 
 
@@ -77,7 +82,8 @@ def bind_in(folder: Path) -> socket.socket:
 async def resolve(host: str, port: int) -> list[Address]:
     if literal := parse_address(host):
         return [literal]
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    lookup = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(LOOKUPS, lookup)
     addresses = (parse_address(str(entry[4][0])) for entry in found)
     return [address for address in addresses if address]
 
@@ -94,6 +100,8 @@ class Client(Pipe):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.egress.clients.add(self)
+        if len(self.egress.clients) > MOST_CLIENTS:
+            self.refuse(503, f"This sandbox has {MOST_CLIENTS} connections through the proxy already.")
 
     def abort(self) -> None:
         if self.task:

@@ -40,6 +40,7 @@ class Fleet:
         self.tasks: set[asyncio.Task[None]] = set()
         self.cleaning: set[asyncio.Task[None]] = set()
         self.changed = asyncio.Event()
+        self.domain = "localhost"
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

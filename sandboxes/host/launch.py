@@ -12,7 +12,7 @@ are used where they are. `@name` in the command stands for such a folder.
 """
 
 # pathlib would take longer to import than all the rest of this file.
-# ruff: noqa: PTH101, PTH102, PTH112, PTH116, PTH118, PTH123
+# ruff: noqa: PTH102, PTH112, PTH116, PTH118, PTH123
 
 import ctypes
 import json

@@ -116,6 +116,7 @@ class Machine:
         init = int(json.loads(info)["child-pid"])
         self.record.outer = (outer, processes.start_time(outer))
         self.record.init = (init, processes.start_time(init))
+        self.record.save(self.folder / "record.json")
         self.watch()
 
     def watch(self) -> None:
@@ -209,10 +210,11 @@ class Machine:
         """
         if self.is_alive():
             processes.send([self.record.init[0]], signal.SIGKILL)
-        self.group.thaw()
         async with asyncio.timeout(KILL_SECONDS):
             while left := self.left():
                 processes.send(left, signal.SIGKILL)
+                # Again each time: a pause that was on its way may have frozen it anew.
+                self.group.thaw()
                 await asyncio.sleep(POLL_SECONDS)
             if self.outer:
                 await self.outer.wait()
@@ -221,6 +223,8 @@ class Machine:
         """Processes still there: those of the group and, until it ends by itself, bubblewrap's own."""
         pid, started = self.record.outer
         own = [pid] if started and processes.start_time(pid) == started else []
+        if self.group.kind == "none" and not self.record.init[0]:
+            own += processes.mentioning(str(self.folder))
         return own + [pid for pid in self.group.pids() if processes.start_time(pid)]
 
     async def remove(self) -> None:

@@ -23,7 +23,7 @@ class Sample:
 
 
 def take(machine: Machine, before: Sample | None) -> Sample:
-    """Measure now; the CPU share is that since the sample before, of one core = 100."""
+    """Measure now; the CPU share is that since the sample before, one core being 100."""
     group, now = machine.group, time.time()
     seconds = group.cpu_seconds()
     percent = 0.0
@@ -47,7 +47,7 @@ def describe(sample: Sample, cpu: int, memory_mb: int) -> dict[str, Any]:
         "timestamp": timestamp(sample.at),
         "timestampUnix": int(sample.at),
         "cpuCount": cpu,
-        "cpuUsedPct": sample.cpu_percent,
+        "cpuUsedPct": round(sample.cpu_percent / max(cpu, 1), 2),
         "memUsed": sample.memory,
         "memTotal": memory_mb << 20,
         "memCache": sample.cache,

@@ -55,9 +55,9 @@ def read_order(body: Mapping[str, Any], settings: Settings) -> Order:
         timeout=read_timeout(body, settings),
         metadata=metadata,
         envs=strings(body, "envVars"),
-        network=read_network(body.get("network") or {}, body.get("allow_internet_access")),
+        network=read_network(mapping(body, "network"), body.get("allow_internet_access")),
         auto_pause=body.get("autoPause") is True,
-        auto_resume=(body.get("autoResume") or {}).get("enabled") is True,
+        auto_resume=mapping(body, "autoResume").get("enabled") is True,
         digest=hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
     )
 
@@ -94,17 +94,23 @@ def read_timeout(body: Mapping[str, Any], settings: Settings) -> int:
     return whole("timeout", settings.default_timeout if value is None else value, 0, settings.longest_timeout)
 
 
-def strings(body: Mapping[str, Any], key: str) -> dict[str, str]:
+def mapping(body: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The object at `key`, empty when there is none; raises Refused 400 for anything else."""
     value = body.get(key) or {}
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+    if not isinstance(value, dict):
+        raise Refused(400, f"{key} must be an object")
+    return value
+
+
+def strings(body: Mapping[str, Any], key: str) -> dict[str, str]:
+    value = mapping(body, key)
+    if not all(isinstance(text, str) for text in value.values()):
         raise Refused(400, f"{key} must be an object whose values are strings")
     return value
 
 
 def read_network(body: Mapping[str, Any], allow_internet: object = None) -> Network:
     """The network settings of a create or an update; what is left out gets its default."""
-    if not isinstance(body, dict):
-        raise Refused(400, "network must be an object")
     if body.get("egressProxy"):
         raise Refused(501, "a proxy for egress (egressProxy) is not available on a local sandbox host")
     chosen = body.get("allow_internet_access", allow_internet)
@@ -114,7 +120,7 @@ def read_network(body: Mapping[str, Any], allow_internet: object = None) -> Netw
         allow_internet=chosen if isinstance(chosen, bool) else None,
         allow_public_traffic=body.get("allowPublicTraffic") is not False,
         mask_request_host=str(body.get("maskRequestHost") or ""),
-        rules=body.get("rules") or {},
+        rules=mapping(body, "rules"),
     )
 
 

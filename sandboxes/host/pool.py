@@ -27,7 +27,7 @@ class Uids:
 
     def take(self) -> int:
         """0 without root, where all sandboxes share the host's own uid."""
-        if not bwrap.is_root():
+        if not bwrap.can_switch_users():
             return 0
         uid = next((n for n in range(self.first, self.first + UIDS_EACH) if n not in self.taken), 0)
         if not uid:

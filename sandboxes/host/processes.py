@@ -46,6 +46,16 @@ def members(init: int) -> list[int]:
     return [pid for pid in everyone() if namespace(pid) == wanted] if wanted else []
 
 
+def mentioning(text: str) -> list[int]:
+    """Processes other than this one whose command line contains `text`."""
+    found = []
+    for pid in everyone():
+        with contextlib.suppress(OSError):
+            if pid != os.getpid() and text.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
 def resident_bytes(pids: Iterable[int]) -> int:
     total = 0
     for pid in pids:

@@ -7,6 +7,8 @@ Ours: `GET /sandboxes/ID/tombstone` says why a sandbox ended (`{"reason", "at",
 
 import hmac
 import json
+import logging
+import math
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -20,6 +22,7 @@ from .fleet import Fleet, replace_network
 from .record import State
 from .sandbox import Sandbox
 
+logger = logging.getLogger(__name__)
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LONGEST_BODY = 4 << 20
 LARGEST_PAGE = 100
@@ -73,6 +76,9 @@ class Rest:
             return error(refused.code, refused.message)
         except web.HTTPException as refused:
             return error(refused.status, f"{request.method} {request.path}: {refused.reason}")
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            return error(500, "the host failed; its log says why")
 
     async def sandbox(self, request: web.Request) -> Sandbox:
         return await self.fleet.find(request.match_info["id"])
@@ -80,7 +86,7 @@ class Rest:
     async def create(self, request: web.Request) -> web.Response:
         order = payloads.read_order(await body(request), self.fleet.settings)
         sandbox = await self.fleet.create(order, request.headers.get("Idempotency-Key", ""))
-        return web.json_response(payloads.created(sandbox.record, self.domain()), status=201)
+        return web.json_response(payloads.created(sandbox.record, self.fleet.domain), status=201)
 
     async def list(self, request: web.Request) -> web.Response:
         chosen = choose(self.fleet.all(), request.query)
@@ -91,7 +97,7 @@ class Rest:
         return web.json_response([payloads.listed_sandbox(one.record) for one in page], headers=more)
 
     async def get(self, request: web.Request) -> web.Response:
-        return web.json_response(payloads.detail((await self.sandbox(request)).record, self.domain()))
+        return web.json_response(payloads.detail((await self.sandbox(request)).record, self.fleet.domain))
 
     async def connect(self, request: web.Request) -> web.Response:
         wishes = await body(request)
@@ -99,7 +105,7 @@ class Rest:
         if wishes.get("memory") is False:
             raise Refused(501, "resuming without memory is not available on a local sandbox host")
         resumed = await self.fleet.resume(sandbox, payloads.read_timeout(wishes, self.fleet.settings))
-        return web.json_response(payloads.created(sandbox.record, self.domain()), status=201 if resumed else 200)
+        return web.json_response(payloads.created(sandbox.record, self.fleet.domain), status=201 if resumed else 200)
 
     async def delete(self, request: web.Request) -> web.Response:
         await self.fleet.finish(await self.sandbox(request), "killed")
@@ -127,8 +133,7 @@ class Rest:
 
     async def metrics(self, request: web.Request) -> web.Response:
         sandbox = await self.sandbox(request)
-        first = float(request.query.get("start") or 0)
-        last = float(request.query.get("end") or "inf") + 1
+        first, last = read_seconds(request, "start", 0.0), read_seconds(request, "end", math.inf) + 1
         record = sandbox.record
         shown = [one for one in sandbox.samples if first <= one.at < last]
         return web.json_response([metrics.describe(one, record.cpu, record.memory_mb) for one in shown])
@@ -143,9 +148,6 @@ class Rest:
         sandbox = await self.sandbox(request)
         return web.json_response({"oomKills": sandbox.machine.group.oom_kills(), "isolation": self.fleet.groups.kind})
 
-    def domain(self) -> str:
-        return self.fleet.settings.domain
-
 
 async def not_built(request: web.Request) -> web.Response:
     raise Refused(501, f"{request.path} is not available on a local sandbox host; use the E2B cloud for it")
@@ -155,6 +157,14 @@ async def close_after(request: web.Request, response: web.StreamResponse) -> Non
     """One request per connection: the next one on it may be meant for a sandbox."""
     response.headers["Connection"] = "close"
     response.force_close()
+
+
+def read_seconds(request: web.Request, name: str, otherwise: float) -> float:
+    """A time in seconds since the epoch from the query; raises Refused 400 for anything else."""
+    try:
+        return float(request.query.get(name) or otherwise)
+    except ValueError:
+        raise Refused(400, f"{name} must be a number of seconds since 1970, not {request.query[name]!r}") from None
 
 
 async def body(request: web.Request) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import rootfs
 from .egress import Egress
-from .errors import Refused
+from .errors import Refused, gone
 from .machine import Machine
 from .metrics import Sample
 from .record import Record, State
@@ -67,24 +67,35 @@ class Sandbox:
             self.record.state = State.PAUSED
             try:
                 await asyncio.to_thread(self.machine.group.freeze)
-            except (OSError, TimeoutError) as error:
-                self.record.state = State.RUNNING
+            except OSError as error:
+                self.unpause()
                 await asyncio.to_thread(self.machine.group.thaw)
                 raise Refused(500, f"the sandbox could not be paused: {error}") from None
+            if self.record.state is not State.PAUSED:
+                raise gone(self.id)
             self.save()
             self.cut()
 
     async def resume(self, seconds: int) -> None:
         """Let the processes go on for `seconds`; one that runs already is left as it is."""
         async with self.lock:
+            if self.record.state is State.DYING:
+                raise gone(self.id)
             if self.record.state is not State.PAUSED:
                 return
             await asyncio.to_thread(self.machine.group.thaw)
-            self.record.state = State.RUNNING
+            self.unpause()
             self.record.end_at = time.time() + seconds
             self.save()
 
+    def unpause(self) -> None:
+        """Running again, unless its end has begun meanwhile."""
+        if self.record.state is State.PAUSED:
+            self.record.state = State.RUNNING
+
     def require(self, state: State, otherwise: str) -> None:
+        if self.record.state is State.DYING:
+            raise gone(self.id)
         if self.record.state is not state:
             raise Refused(409, f"sandbox {self.id!r} {otherwise}")
 

@@ -14,7 +14,7 @@ from typing import cast
 
 from aiohttp import web
 
-from . import adoption, bwrap, rootfs, watch
+from . import adoption, bwrap, disk, rootfs, watch
 from .envd import ENVD_VERSION
 from .fleet import Fleet
 from .record import write_atomically
@@ -36,6 +36,7 @@ def prepare_state(settings: Settings) -> None:
         raise HostError(
             f"The state folder {settings.state} cannot be written ({error.strerror}); choose another with --state."
         ) from None
+    disk.images_work()
     # The sandboxes see the daemon read-only: compiled here once, not at each of their starts.
     compileall.compile_dir(Path(__file__).with_name("envd"), quiet=2)
 
@@ -77,8 +78,10 @@ class Host:
         await adoption.take_over(self.fleet)
         await self.runner.setup()
         server = await self.listen()
-        self.announce(server.sockets[0].getsockname()[1])
+        port = server.sockets[0].getsockname()[1]
         fleet = self.fleet
+        fleet.domain = f"localhost:{port}"
+        self.announce(port)
         self.services = [fleet.spawn(work) for work in (fleet.pool.fill(), fleet.reap(), *watch.services(fleet))]
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

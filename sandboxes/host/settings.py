@@ -27,7 +27,6 @@ class Settings:
     sample_seconds: float = 5.0
     allow_private: tuple[str, ...] = ()
     kill_on_exit: bool = False
-    domain: str = "localhost"
 
     @property
     def sandboxes(self) -> Path:

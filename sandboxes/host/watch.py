@@ -35,8 +35,9 @@ async def sample(fleet: Fleet) -> None:
         for sandbox in running(fleet):
             before = sandbox.samples[-1] if sandbox.samples else None
             taken = await asyncio.to_thread(metrics.take, sandbox.machine, before)
-            sandbox.samples.append(taken)
-            shorten_log(sandbox)
+            if sandbox.record.state is State.RUNNING:
+                sandbox.samples.append(taken)
+                shorten_log(sandbox)
         await asyncio.sleep(fleet.settings.sample_seconds)
 
 

@@ -2,9 +2,10 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-REMOVAL_SECONDS = 5.0
+REACTION_SECONDS = 5.0
 
 
 def read_number(path: Path) -> int:
@@ -38,12 +39,21 @@ def mounts() -> list[tuple[Path, str, set[str]]]:
     return [(Path(row[1]), row[2], set(row[3].split(","))) for row in rows]
 
 
+def wait_for(reached: Callable[[], bool], what: str) -> None:
+    """Look every few milliseconds; raises TimeoutError when `REACTION_SECONDS` have passed."""
+    deadline = time.monotonic() + REACTION_SECONDS
+    while not reached():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the kernel did not {what} within {REACTION_SECONDS} s")
+        time.sleep(0.002)
+
+
 def remove_folder(folder: Path) -> None:
     """Remove an empty group. The kernel refuses for a moment after its last process died.
 
-    Raises OSError when it is still refused after `REMOVAL_SECONDS`.
+    Raises OSError when it is still refused after `REACTION_SECONDS`.
     """
-    deadline = time.monotonic() + REMOVAL_SECONDS
+    deadline = time.monotonic() + REACTION_SECONDS
     while True:
         try:
             with contextlib.suppress(FileNotFoundError):

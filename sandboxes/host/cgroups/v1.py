@@ -7,7 +7,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from .files import mounts, read_field, read_number, read_pids, remove_folder
+from .files import mounts, read_field, read_number, read_pids, remove_folder, wait_for
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "freezer")
 PERIOD_US = 100_000
@@ -24,12 +24,8 @@ def find_v1(name: str) -> dict[str, Path] | None:
     }
     if len(points) < len(CONTROLLERS):
         return None
-    try:
-        for folder in points.values():
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return points
+    writable = all(os.access(folder.parents[1], os.W_OK) for folder in points.values())
+    return points if writable else None
 
 
 class Version1:
@@ -66,7 +62,10 @@ class Version1:
             path.write_text(str(size))
 
     def freeze(self) -> None:
-        (self.frozen / "freezer.state").write_text("FROZEN")
+        """Stop every process; raises OSError when the kernel doesn't in time."""
+        state = self.frozen / "freezer.state"
+        state.write_text("FROZEN")
+        wait_for(lambda: state.read_text().strip() == "FROZEN", "freeze the sandbox")
 
     def thaw(self) -> None:
         with contextlib.suppress(FileNotFoundError):

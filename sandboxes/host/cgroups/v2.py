@@ -6,7 +6,7 @@ Files and units: Documentation/admin-guide/cgroup-v2.rst of the kernel.
 import contextlib
 from pathlib import Path
 
-from .files import mounts, read_field, read_number, read_pids, remove_folder
+from .files import mounts, read_field, read_number, read_pids, remove_folder, wait_for
 
 CONTROLLERS = ("cpu", "memory", "pids")
 PERIOD_US = 100_000
@@ -23,12 +23,13 @@ def find_v2(name: str) -> Path | None:
 
 def delegate(point: Path, name: str) -> Path | None:
     """Switch the controllers on from the top down to our folder."""
+    if not set(CONTROLLERS) <= set((point / "cgroup.controllers").read_text().split()):
+        return None
     folder = point / "codecourier" / name
+    wanted = " ".join(f"+{controller}" for controller in CONTROLLERS)
+    (point / "cgroup.subtree_control").write_text(wanted)
     folder.mkdir(parents=True, exist_ok=True)
-    for parent in (point, folder.parent, folder):
-        if not set(CONTROLLERS) <= set((parent / "cgroup.controllers").read_text().split()):
-            return None
-        wanted = " ".join(f"+{controller}" for controller in CONTROLLERS)
+    for parent in (folder.parent, folder):
         (parent / "cgroup.subtree_control").write_text(wanted)
     return folder
 
@@ -57,7 +58,9 @@ class Version2:
         (self.folder / "pids.max").write_text(str(pids))
 
     def freeze(self) -> None:
+        """Stop every process; raises OSError when the kernel doesn't in time."""
         (self.folder / "cgroup.freeze").write_text("1")
+        wait_for(lambda: read_field(self.folder / "cgroup.events", "frozen") == 1, "freeze the sandbox")
 
     def thaw(self) -> None:
         with contextlib.suppress(FileNotFoundError):
