@@ -204,7 +204,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-MAILERS = {"default": {"BACKEND": env.str("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")}}
+_mail_backend = f"django.core.mail.backends.{'console' if LOCAL else 'smtp'}.EmailBackend"
+MAILERS = {"default": {"BACKEND": env.str("EMAIL_BACKEND", _mail_backend)}}
 
 # What a sandbox may do and how long things may take. Times are for people who wait, so they are short.
 # Marks our machines at the provider; two installations must never share it, or one would sweep the other's.
