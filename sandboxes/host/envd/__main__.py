@@ -4,8 +4,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-# asyncio loads OpenSSL when it can; the daemon only speaks over a unix socket, and 4 MB in each of 200 sandboxes count.
+# asyncio and hashlib load OpenSSL when they can. The daemon speaks over a unix socket and hashes a few bytes:
+# without it they do the same, and the memory counts in each of 200 sandboxes.
 sys.modules["ssl"] = None  # type: ignore[assignment]
+sys.modules["_hashlib"] = None  # type: ignore[assignment]
 
 _PACKAGE = Path(__file__).resolve().parent
 sys.path.append(str(_PACKAGE.parent))

@@ -1,7 +1,7 @@
 """Start-up, signals and shut-down of the daemon."""
 
 # Paths here are the caller's text, and calls are quick system calls.
-# ruff: noqa: PTH
+# ruff: noqa: PTH104
 
 import argparse
 import asyncio

@@ -1,7 +1,7 @@
 """What the API says about a file: EntryInfo, and metadata kept in extended attributes."""
 
 # Paths here are the caller's text, and calls are quick system calls.
-# ruff: noqa: PTH
+# ruff: noqa: PTH116, PTH119
 
 import errno
 import grp

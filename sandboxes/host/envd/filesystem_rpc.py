@@ -1,7 +1,7 @@
 """`filesystem.Filesystem`: Stat, MakeDir, Move, ListDir and Remove."""
 
 # Paths here are the caller's text, and calls are quick system calls.
-# ruff: noqa: PTH, ASYNC240
+# ruff: noqa: ASYNC240, PTH103, PTH104, PTH108, PTH112, PTH114, PTH120
 
 import asyncio
 import errno

@@ -1,7 +1,7 @@
 """File system events of one folder, or of all below it, from inotify(7) through ctypes (no timers, no threads)."""
 
 # Paths here are the caller's text, and calls are quick system calls.
-# ruff: noqa: PTH
+# ruff: noqa: PTH118
 
 import ctypes
 import os

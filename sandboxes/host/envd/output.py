@@ -95,8 +95,6 @@ class Subscriber:
         batch = self._items
         was_full = self.full
         self._items, self._size = [], 0
-        if self._ended:
-            self._wake.set()
         if was_full:
             self._on_room()
         return batch

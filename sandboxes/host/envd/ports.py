@@ -1,7 +1,7 @@
 """Who listens on TCP in this network namespace (proc(5), /proc/net/tcp)."""
 
 # Paths here are the caller's text, and calls are quick system calls.
-# ruff: noqa: PTH
+# ruff: noqa: PTH115
 
 import os
 from collections.abc import Iterator

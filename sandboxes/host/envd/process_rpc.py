@@ -1,7 +1,7 @@
 """`process.Process`: the calls of envd's process service, as JSON."""
 
 # Paths here are the caller's text, and calls are quick system calls.
-# ruff: noqa: PTH
+# ruff: noqa: PTH110, PTH112
 
 import asyncio
 import base64

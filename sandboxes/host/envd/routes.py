@@ -41,6 +41,8 @@ class Api:
             await self._dispatch(exchange)
         except HttpError as error:
             await _refuse(exchange, error)
+        except ConnectionError:
+            raise  # the client left
         except OSError as error:
             if exchange.started:
                 raise

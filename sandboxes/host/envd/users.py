@@ -1,7 +1,7 @@
 """Whom the sandbox belongs to, as which user a call runs, and what a path means to that user."""
 
 # Paths here are the caller's text, and calls are quick system calls.
-# ruff: noqa: PTH
+# ruff: noqa: PTH118
 
 import base64
 import os

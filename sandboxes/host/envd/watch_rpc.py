@@ -1,7 +1,7 @@
 """`filesystem.Filesystem`: watching folders, as a stream and by polling."""
 
 # Paths here are the caller's text, and calls are quick system calls.
-# ruff: noqa: PTH
+# ruff: noqa: PTH110, PTH112, PTH118, PTH123
 
 import asyncio
 import json

@@ -6,6 +6,7 @@ Only what the SDK, browsers and the host's router send: content-length and chunk
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +16,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 MAX_HEAD = 64 * 1024
 READ_SIZE = 256 * 1024
 MAX_LEFTOVER = 1024 * 1024
+
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class HttpError(Exception):
@@ -57,22 +61,28 @@ class Body:
 
     async def _end_of_piece(self) -> None:
         if self._chunked:
-            await self._reader.readuntil(b"\r\n")
+            if await self._line():
+                raise HttpError(400, "a chunk of the body is longer than its size")
         else:
             self.ended = True
 
     async def _next_chunk(self) -> None:
-        line = await self._reader.readuntil(b"\r\n")
-        try:
-            self._left = int(line.split(b";")[0], 16)
-        except ValueError:
-            raise HttpError(400, "a chunk of the body has no valid size") from None
-        if self._left < 0:
-            raise HttpError(400, "a chunk of the body has a negative size")
+        size = (await self._line()).split(b";")[0].strip()
+        if not _CHUNK_SIZE.fullmatch(size):
+            raise HttpError(400, "a chunk of the body has no valid size")
+        self._left = int(size, 16)
         if self._left == 0:
-            while await self._reader.readuntil(b"\r\n") != b"\r\n":
-                continue
+            while await self._line():
+                continue  # trailers
             self.ended = True
+
+    async def _line(self) -> bytes:
+        try:
+            return (await self._reader.readuntil(b"\r\n"))[:-2]
+        except asyncio.LimitOverrunError:
+            raise HttpError(400, "a line between the chunks of the body is too long") from None
+        except asyncio.IncompleteReadError:
+            raise ConnectionResetError("the client left before its body was complete") from None
 
     async def fill(self, size: int) -> bytes:
         """Exactly `size` bytes, or fewer when the body ends before."""
@@ -121,7 +131,7 @@ class Exchange:
         self.reader = reader
         self.writer = writer
         self.started = False
-        self.keep = request.headers.get("connection", "").lower() != "close"
+        self.keep = "close" not in re.split(r"[\s,]+", request.headers.get("connection", "").lower())
         self._chunked = False
 
     async def answer(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
@@ -271,8 +281,8 @@ def _length(headers: Mapping[str, str]) -> int | None:
             raise HttpError(400, "the body must be either chunked or have a content-length")
         return None
     text = headers.get("content-length", "0")
-    if not (text.isascii() and text.isdigit()):
-        raise HttpError(400, "content-length is not a number")
+    if not _LENGTH.fullmatch(text):
+        raise HttpError(400, "content-length is not a number of bytes")
     return int(text)
 
 

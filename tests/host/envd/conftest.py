@@ -45,10 +45,10 @@ def start_daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     """`start_daemon(*options, prelude="")` gives a daemon of the test's own, not initialised."""
     started: list[Daemon] = []
 
-    def start(*options: str, prelude: str = "") -> Daemon:
+    def start(*options: str, prelude: str = "", wrapper: tuple[str, ...] = ()) -> Daemon:
         folder = tmp_path / f"daemon{len(started)}"
         folder.mkdir()
-        started.append(Daemon(folder, *options, prelude=prelude))
+        started.append(Daemon(folder, *options, prelude=prelude, wrapper=wrapper))
         return started[-1]
 
     yield start

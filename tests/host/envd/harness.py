@@ -52,22 +52,29 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def _with(prelude: str) -> list[str]:
-    imports = f"import sys; sys.path.append({str(MAIN.parent.parent)!r}); from envd import daemon, output, processes, watch_rpc"
-    code = f"{imports}\n{prelude}\nsys.exit(daemon.main(sys.argv[1:]))"
+    imports = "from envd import daemon, output, processes, watch_rpc"
+    code = f"import sys; sys.path.append({str(MAIN.parent.parent)!r}); {imports}; {prelude}"
+    code += "; sys.exit(daemon.main(sys.argv[1:]))"
     return [sys.executable, "-I", "-c", code]
 
 
 class Daemon:
     """One envd process with its own home."""
 
-    def __init__(self, folder: Path, *options: str, prelude: str = "") -> None:
+    def __init__(self, folder: Path, *options: str, prelude: str = "", wrapper: tuple[str, ...] = ()) -> None:
         """`prelude` is Python that changes the package's constants, for limits that would take too long to reach."""
         self.socket = str(folder / "envd.sock")
         self.home = folder / "home"
         self.home.mkdir()
         self.streams: list[Stream] = []
         self.process = subprocess.Popen(
-            [*(_with(prelude) if prelude else [sys.executable, "-I", str(MAIN)]), "--socket", self.socket, *options],
+            [
+                *wrapper,
+                *(_with(prelude) if prelude else [sys.executable, "-I", str(MAIN)]),
+                "--socket",
+                self.socket,
+                *options,
+            ],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "HOME": str(self.home)},
@@ -102,7 +109,13 @@ class Daemon:
             return response.status, response.read(), {k.lower(): v for k, v in response.getheaders()}
 
     def init(self, **changes: Any) -> int:
-        value = {"sandbox_id": "sbx", "access_token": TOKEN, "default_user": ME, "default_workdir": None, "envs": {}}
+        value: dict[str, Any] = {
+            "sandbox_id": "sbx",
+            "access_token": TOKEN,
+            "default_user": ME,
+            "default_workdir": None,
+            "envs": {},
+        }
         body = json.dumps(value | changes)
         return self.request("POST", "/control/init", body, x_control_token=SECRET)[0]
 

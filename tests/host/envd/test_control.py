@@ -220,7 +220,7 @@ def test_the_secret_is_in_no_place_a_command_can_read(daemon: Daemon) -> None:
     pid = daemon.process.pid
     for name in ("environ", "cmdline"):
         assert SECRET.encode() not in Path(f"/proc/{pid}/{name}").read_bytes()
-    assert os.readlink(f"/proc/{pid}/fd/0") == os.devnull
+    assert Path(f"/proc/{pid}/fd/0").readlink() == Path(os.devnull)
 
 
 def test_a_stopped_daemon_takes_its_processes_along(start_daemon: Callable[..., Daemon]) -> None:

