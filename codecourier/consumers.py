@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from types import SimpleNamespace
 from typing import cast
@@ -19,6 +20,8 @@ from .models import Project, User
 from .shell import Shell
 
 logger = logging.getLogger(__name__)
+
+TICKING = re.compile(r"(<time [^>]*>)[^<]*")
 
 # Close codes that static/js/live.js knows: on the first it signs in again, on the second it gives up.
 ANONYMOUS, GONE = 4401, 4404
@@ -68,10 +71,11 @@ class PageConsumer(AsyncWebsocketConsumer):
         """Send the fragments that differ from what this browser has, then hold the pace."""
         began = time.monotonic()
         found = await database_sync_to_async(self.look)()
-        changed = [html for name, html in found.items() if self.sent.get(name) != html]
-        if changed:
+        # A browser lets its times tick by itself: new words in them are no change.
+        still = {name: TICKING.sub(r"\1", html) for name, html in found.items()}
+        if changed := [html for name, html in found.items() if self.sent.get(name) != still[name]]:
             await self.send("".join(changed))
-        self.sent = found
+        self.sent = still
         await asyncio.sleep(min(SLOWEST, max(PACE, SHARE * (time.monotonic() - began))))
 
     def enter(self) -> list[str]:

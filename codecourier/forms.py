@@ -12,7 +12,20 @@ from . import audit, signin
 from .models import Membership, Project, User
 
 
-class SignInForm(forms.Form):
+class Dressed(forms.BaseForm):
+    """Fields that look like Tabler's, and tell a screen reader what helps and what is wrong."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            kind = "form-select" if isinstance(field, forms.ChoiceField) else "form-control"
+            attrs = field.widget.attrs
+            attrs["class"] = f"{kind} {attrs.get('class', '')}".strip()
+            if field.help_text:
+                attrs["aria-describedby"] = f"help-{name}"
+
+
+class SignInForm(Dressed, forms.Form):
     """E-mail address and password; too many wrong ones close the door for a while."""
 
     email = forms.EmailField(
@@ -45,7 +58,7 @@ class SignInForm(forms.Form):
         return self.cleaned_data
 
 
-class ProjectForm(forms.ModelForm[Project]):
+class ProjectForm(Dressed, forms.ModelForm[Project]):
     """A new project: its name is enough."""
 
     class Meta:

@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
+from codecourier.forms import Dressed
 from codecourier.models import Project, User
 
 from . import fleet
@@ -18,7 +19,7 @@ MINUTE_MS = 60_000
 IDLE_MINUTES = (1, 1_440)
 
 
-class SandboxForm(forms.ModelForm[Sandbox]):
+class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
     """Every configuration field; times in minutes, the ranges those of the model."""
 
     prompt = forms.CharField(
@@ -31,6 +32,11 @@ class SandboxForm(forms.ModelForm[Sandbox]):
     timeout_minutes = forms.IntegerField(label="Timeout", help_text="Minutes of running time after boot, 1 to 240.")
     idle_minutes = forms.IntegerField(
         label="Pause when idle", help_text="Minutes without work after which it sleeps; a message wakes it."
+    )
+    template = forms.ModelChoiceField(
+        Template.objects.filter(active=True),
+        empty_label=None,
+        help_text="Decides the tool and what the machine starts with.",
     )
     request_key = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
@@ -47,7 +53,6 @@ class SandboxForm(forms.ModelForm[Sandbox]):
             "designer_model": "Model",
         }
         help_texts = {
-            "template": "Decides the tool and what the machine starts with.",
             "designer_model": "Free text; the script tool uses none.",
             "checker_model": "Used when this machine has to give a verdict.",
             "effort": "How long the model may think, where it can be told.",
@@ -64,11 +69,7 @@ class SandboxForm(forms.ModelForm[Sandbox]):
         kwargs["initial"] = defaults(project) | (kwargs.get("initial") or {})
         super().__init__(*args, **kwargs)
         self.project = project
-        choices = forms.ModelChoiceField(Template.objects.filter(active=True), empty_label=None)
-        choices.help_text = self.fields["template"].help_text
-        self.fields["template"] = choices
-        for name, field in self.fields.items():
-            field.widget.attrs.setdefault("aria-describedby", f"help-{name}")
+        self.fields["request_key"].widget.attrs.clear()
 
     def clean_timeout_minutes(self) -> int:
         """Milliseconds; the refusal names the range."""
@@ -137,6 +138,17 @@ def defaults(project: Project) -> dict[str, Any]:
         "branch": project.default_branch,
         "setup_script": project.setup_script,
     }
+
+
+def like(project: Project, number: str) -> dict[str, Any]:
+    """The configuration and the first message of an earlier sandbox; empty for an unknown one."""
+    past = project.sandboxes.filter(pk=number).first() if number.isdecimal() and len(number) < 18 else None
+    if past is None:
+        return {}
+    first = past.turns.first()
+    fields = {name: getattr(past, name) for name in SandboxForm.Meta.fields if name != "template"}
+    times = {"timeout_minutes": past.timeout_ms // MINUTE_MS, "idle_minutes": max(1, past.idle_seconds // 60)}
+    return {**fields, **times, "template": past.template_id, "prompt": first.prompt if first else ""}
 
 
 def summary(form: SandboxForm) -> dict[str, Any]:

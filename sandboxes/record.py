@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.template.loader import render_to_string
+from django.utils import timezone
 
 from codecourier.models import Project
 
@@ -40,6 +41,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "output") -> dict[str,
         "history": list(sandbox.history),
         "isolation": e2b.isolation_of(sandbox.provider) if sandbox.provider else e2b.isolation(sandbox.project),
         "resources": resources(jobs),
+        "ran_since": timezone.now() - sandbox.ran if sandbox.running_since else None,
         "tab": tab if tab in {"output", "timeline"} else "output",
     }
 

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from codecourier.access import person, project_of
 from sandboxes import e2b
-from sandboxes.forms import SandboxForm, summary
+from sandboxes.forms import SandboxForm, like, summary
 from sandboxes.listing import listing
 from sandboxes.models import Job, Output, Sandbox
 from sandboxes.record import record
@@ -31,7 +31,8 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
 def new(request: HttpRequest, slug: str) -> HttpResponse:
     """Make one. The hidden mark makes a form that is sent twice make one sandbox."""
     project = project_of(request, slug)
-    form = SandboxForm(project, request.POST or None, initial={"request_key": secrets.token_hex(16)})
+    initial = {**like(project, request.GET.get("from", "")), "request_key": secrets.token_hex(16)}
+    form = SandboxForm(project, request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid() and (sandbox := form.launch(person(request))):
         if sandbox.memory_mb < sandbox.template.needs_mb:
             messages.warning(request, f"{sandbox.template} usually needs {sandbox.template.needs_mb} MB of memory.")
