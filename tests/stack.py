@@ -1,7 +1,6 @@
 """The product's real processes, for tests that go through the front door: web, worker, relay and local sandbox host.
 
-They share the tests' database. Tests that use them run last and make a project of their own, so nothing has to be
-emptied under running processes.
+They have a database server of their own, so that it can be killed too, and tests make a project of their own in it.
 """
 
 import os
@@ -14,11 +13,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import environ
 import httpx
-from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 
+from codecourier import postgres
 from codecourier.models import Membership, Project, User
 from sandboxes import fleet, stock
 from sandboxes.models import Sandbox, Template
@@ -71,17 +73,21 @@ class Stack:
             "web": [sys.executable, "-m", "daphne", "-p", str(self.web_port), "codecourier.asgi:application"],
             "worker": [sys.executable, "manage.py", "qcluster"],
             "relay": [sys.executable, "manage.py", "relay"],
-            "host": [sys.executable, "-m", "sandboxes.host", "--port", str(self.host_port), "--state", str(self.state / "host")],
-        }[kind]  # fmt: skip
+            "host": [sys.executable, "-m", "sandboxes.host", *self.host_options()],
+        }[kind]
+
+    def host_options(self) -> list[str]:
+        """Where the host listens and keeps its state."""
+        return ["--port", str(self.host_port), "--state", str(self.state / "host")]
 
     def start(self, *names: str) -> None:
         """Start processes; the host's first lines go where the gateway reads them."""
         for name in names:
-            log = (self.state / "log" / name).open("ab")
             env = self.env | {"CODECOURIER_PROCESS": name.rstrip("0123456789")}
-            self.processes[name] = subprocess.Popen(
-                self.argv(name), cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True
-            )
+            with (self.state / "log" / name).open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    self.argv(name), cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True
+                )
         if "host" in names:
             wait_for(self._host_announced, "the sandbox host's address")
         if "web" in names:
@@ -138,22 +144,36 @@ class Stack:
         Membership.objects.create(project=project, user=user, role="owner")
         return project, user
 
-    def launch(self, project: Project, prompt: str, **fields: object) -> Sandbox:
+    def launch(self, project: Project, prompt: str, **fields: Any) -> Sandbox:
         """A script sandbox."""
         template = Template.objects.get(slug="script")
         return fleet.launch(project, None, template=template, prompt=prompt, **fields)
 
 
 @contextmanager
-def running(state: Path, **env: str) -> Iterator[Stack]:
-    """The whole stack on this process's test database, all of it gone afterwards."""
-    database = settings.DATABASES["default"]
-    address = connection.get_connection_params()
-    url = f"postgres://{address.get('user', '')}@/{address['dbname']}?host={address['host']}&port={address.get('port', 5432)}"
-    assert database["NAME"], "the test database must be there first"
-    stack = Stack(state, url, **env)
+def own_database(state: Path) -> Iterator[str]:
+    """A PostgreSQL server of the stack's own, durable as in production; this process uses it meanwhile."""
+    url = postgres.ensure(state)
+    before, after = connection.settings_dict.copy(), environ.Env.db_url_config(url)
+    connection.close()
+    connection.settings_dict.update(after)
     try:
-        stack.start("host", "worker", "relay", "web")
-        yield stack
+        call_command("migrate", verbosity=0)
+        yield url
     finally:
-        stack.stop()
+        connection.close()
+        connection.settings_dict.clear()
+        connection.settings_dict.update(before)
+        postgres.stop(state)
+
+
+@contextmanager
+def running(state: Path, **env: str) -> Iterator[Stack]:
+    """The whole stack on a database of its own, all of it gone afterwards."""
+    with own_database(state) as url:
+        stack = Stack(state, url, **env)
+        try:
+            stack.start("host", "worker", "relay", "web")
+            yield stack
+        finally:
+            stack.stop()

@@ -63,7 +63,8 @@ class Job(Lifecycle, Leased):
     offset = models.BigIntegerField(default=0)
     spool_seq = models.BigIntegerField(default=0)
     seq = models.BigIntegerField(default=0)
-    fold = models.JSONField(default=dict)
+    # Encrypted: bytes held back by redaction can be a piece of a secret.
+    fold = models.TextField(blank=True)
     lines = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
     capped = models.BooleanField(default=False)

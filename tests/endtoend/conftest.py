@@ -1,0 +1,73 @@
+"""What the tests on the real processes share."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sandboxes import fleet
+from sandboxes.models import Job, Output, Sandbox, Turn
+from tests.stack import wait_for
+
+
+def turn_of(sandbox: Sandbox) -> Turn:
+    """Its first turn, over and with its sandbox re-read."""
+
+    def over() -> Turn | None:
+        turn = Turn.objects.select_related("job").filter(sandbox=sandbox).order_by("pk").first()
+        return turn if turn and turn.final else None
+
+    turn = wait_for(over, f"the turn of sandbox {sandbox.pk} to end")
+    sandbox.refresh_from_db()
+    return turn
+
+
+def status_of(sandbox: Sandbox, *statuses: str) -> Sandbox:
+    """The sandbox once it has one of these statuses."""
+
+    def reached() -> Sandbox | None:
+        sandbox.refresh_from_db()
+        return sandbox if sandbox.status in statuses else None
+
+    return wait_for(reached, f"sandbox {sandbox.pk} to be {' or '.join(statuses)}")
+
+
+def printed(job: Job | None, *streams: int) -> bytes:
+    """What is stored of a job's output, in order."""
+    rows = Output.objects.filter(job=job, stream__in=streams or [1, 2, 3]).order_by("seq")
+    return b"".join(bytes(data) for data in rows.values_list("data", flat=True))
+
+
+def end(sandbox: Sandbox) -> Sandbox:
+    """Stop it and wait until its machine is gone."""
+    fleet.stop(sandbox, None)
+
+    def released() -> Sandbox | None:
+        sandbox.refresh_from_db()
+        return sandbox if sandbox.released_at else None
+
+    return wait_for(released, f"the machine of sandbox {sandbox.pk} to be gone")
+
+
+def git(folder: Path, *words: str) -> str:
+    """A git command's stdout."""
+    identity = ["-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", "-C", str(folder), *identity, *words], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A small real repository with a second branch."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    (folder / "README").write_text("hello\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "First")
+    git(folder, "checkout", "-qb", "side")
+    (folder / "SIDE").write_text("side\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "Second")
+    git(folder, "checkout", "-q", "main")
+    return folder
