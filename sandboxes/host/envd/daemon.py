@@ -16,6 +16,7 @@ from .routes import Api
 from .wire import Link
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+STOP_SECONDS = 5.0
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -71,4 +72,8 @@ async def _run(options: argparse.Namespace, secret: str) -> None:
     await loop.create_unix_server(lambda: Link(api.handle), waiting, backlog=256)
     os.rename(waiting, options.socket)
     await stop.wait()
-    table.kill_all()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await table.stop()
+    except TimeoutError:
+        sys.stderr.write("envd: some processes did not end, leaving them to the kernel\n")

@@ -344,9 +344,14 @@ class Table:
             if process is not None and not process.reaped.is_set():
                 process.reap(status)
 
-    def kill_all(self) -> None:
-        for process in self.running():
+    async def stop(self) -> None:
+        """Kill all that runs and wait until it is reaped; no signal may arrive once the event loop closes."""
+        running = self.running()
+        for process in running:
             process.signal(signal.SIGKILL)
+        for process in running:
+            await process.reaped.wait()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
 
     def _forget_later(self, process: Process) -> None:
         asyncio.get_running_loop().call_later(REMEMBER_SECONDS, self._forget, process)
