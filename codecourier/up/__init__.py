@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
-import httpx
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
@@ -152,11 +153,14 @@ def _answers(known: Stack) -> bool:
     """Whether the portal serves requests and the host, where there is one, has announced itself."""
     if known.host_env and not Path(known.host_env).exists():
         return False
-    try:
-        httpx.get(known.url, timeout=5, trust_env=False)
-    except httpx.TransportError:
-        return False
-    return True
+    address = urlsplit(known.url)
+    with closing(HTTPConnection(address.hostname or "", address.port, timeout=5)) as portal:
+        try:
+            portal.request("GET", "/")
+            portal.getresponse()
+        except (OSError, HTTPException):
+            return False
+        return True
 
 
 def _welcome(known: Stack, link: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.conf import LazySettings
 
 from codecourier import postgres, up
 from codecourier.up import checks
@@ -33,11 +35,11 @@ class Up:
         until(lambda: self.link or self.process.poll() is not None, START_SECONDS)
         assert self.link, "".join(self.lines)
 
-    def spawn(self, *options: str) -> "subprocess.Popen[str]":
-        """One more `up` on the same state folder."""
+    def spawn(self) -> "subprocess.Popen[str]":
+        """`up` on free ports."""
         env = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "DJANGO_SETTINGS_MODULE"}}
         return subprocess.Popen(
-            [sys.executable, "manage.py", "up", "--port", "0", "--host-port", "0", *options],
+            [sys.executable, "manage.py", "up", "--port", "0", "--host-port", "0"],
             cwd=ROOT,
             env={**env, "STATE": str(self.state), "WORKERS": "1", "DJANGO_SETTINGS_MODULE": "codecourier.settings"},
             stdout=subprocess.PIPE,
@@ -103,11 +105,13 @@ def test_the_link_signs_in_once(stack: Up) -> None:
 
 
 @pytest.mark.stack
-def test_a_second_one_says_where_the_first_is(stack: Up) -> None:
-    second = stack.spawn()
-    said, _ = second.communicate(timeout=60)
-    assert second.returncode == 1
-    assert f"CodeCourier is already running at {stack.facts.url} (process {stack.process.pid})" in said
+def test_a_second_one_says_where_the_first_is(stack: Up, settings: LazySettings) -> None:
+    settings.STATE = stack.state
+    where = re.escape(f"already running at {stack.facts.url} (process {stack.process.pid})")
+    with pytest.raises(up.UpError, match=where):
+        up.up(up.Options(port=0), print)
+    with up.stack(print) as found:
+        assert found == stack.facts
 
 
 @pytest.mark.stack
