@@ -4,15 +4,21 @@ A nudge carries no data, only the name of what changed; listeners read the rows.
 commit and folds equal ones of a transaction into one.
 """
 
+from typing import Any
+
 from django.db import connection
 
 CHANNEL = "codecourier"
-# PostgreSQL refuses payloads of 8,000 bytes and more.
-MAX_PAYLOAD = 7_900
+# What Django puts among the parameters for its own cursors; libpq would refuse it.
+NOT_LIBPQ = {"context", "cursor_factory", "prepare_threshold"}
 
 
 def nudge(*topics: str) -> None:
     """Notify every listener of these topics, e.g. `sandbox:7`, once the transaction commits."""
     with connection.cursor() as cursor:
-        for topic in topics:
-            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, topic])
+        cursor.execute("SELECT pg_notify(%s, topic) FROM unnest(%s::text[]) AS topic", [CHANNEL, list(topics)])
+
+
+def parameters() -> dict[str, Any]:
+    """How to open a connection of one's own to the same database: LISTEN can't be shared with Django's."""
+    return {name: value for name, value in connection.get_connection_params().items() if name not in NOT_LIBPQ}

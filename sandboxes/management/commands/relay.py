@@ -25,5 +25,5 @@ async def run() -> None:
     relay = Relay()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, relay.stop)
+        loop.add_signal_handler(number, relay.stopping.set)
     await relay.run()
