@@ -17,6 +17,7 @@ from typing import Any
 
 import environ
 import httpx
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
@@ -64,6 +65,8 @@ class Stack:
             **env,
         }
         (state / "host").mkdir(parents=True, exist_ok=True)
+        # This process enqueues tasks that the workers have to accept, so they share the key that signs them.
+        (state / "secret_key").write_text(settings.SECRET_KEY)
         (state / "log").mkdir(exist_ok=True)
 
     def argv(self, name: str) -> list[str]:

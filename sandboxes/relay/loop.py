@@ -29,7 +29,7 @@ PACE_MS_PER_JOB, PACE_MS = 1, (10, 250)
 
 
 class Relay:
-    """Runs until `stopping` is set."""
+    """Runs until `stop` is called."""
 
     def __init__(self) -> None:
         self.followers: dict[int, Follower] = {}
@@ -56,6 +56,10 @@ class Relay:
         await self.let_go()
         for task in finished - {ended}:
             task.result()  # a loop that ended by itself ends the relay, to be started again
+
+    def stop(self) -> None:
+        """End `run`, from the loop's own thread."""
+        self.stopping.set()
 
     async def let_go(self) -> None:
         """The last flush, and the leases given back."""
