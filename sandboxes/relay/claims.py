@@ -22,9 +22,14 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 50
 FOLLOWED = (Sandbox.Status.CREATING, Sandbox.Status.RUNNING)
+# Locked in the order in which everybody locks jobs, so that nobody waits for us while we wait for them.
 RENEW = """
-UPDATE sandboxes_job AS job SET lease_until = %s FROM unnest(%s::bigint[], %s::bigint[]) AS mine(id, epoch)
-WHERE job.id = mine.id AND job.lease_epoch = mine.epoch AND job.status = 'running' RETURNING job.id
+WITH mine AS (
+    SELECT job.id FROM sandboxes_job AS job
+    JOIN unnest(%s::bigint[], %s::bigint[]) AS ours(id, epoch) ON job.id = ours.id AND job.lease_epoch = ours.epoch
+    WHERE job.status = 'running' ORDER BY job.id FOR NO KEY UPDATE OF job
+)
+UPDATE sandboxes_job AS job SET lease_until = %s FROM mine WHERE job.id = mine.id RETURNING job.id
 """
 
 
@@ -63,7 +68,7 @@ def renew(claims: Collection[Claim]) -> set[int]:
         return set()
     until = timezone.now() + Job.LEASE
     with connection.cursor() as cursor:
-        cursor.execute(RENEW, [until, [claim.job for claim in claims], [claim.epoch for claim in claims]])
+        cursor.execute(RENEW, [[claim.job for claim in claims], [claim.epoch for claim in claims], until])
         ours = {row[0] for row in cursor.fetchall()}
     return ours - asleep(ours)
 

@@ -17,9 +17,10 @@ from .fold import NOTE, Batch, Row
 
 logger = logging.getLogger(__name__)
 
+AWAY = (OperationalError, InterfaceError)
 COPY = "COPY sandboxes_output (job_id, seq, t_ms, stream, data) FROM STDIN (FORMAT BINARY)"
 LOCK = """
-SELECT id FROM sandboxes_job
+SELECT id, seq FROM sandboxes_job
 WHERE (id, lease_epoch) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[])) ORDER BY id FOR UPDATE
 """
 CURSORS = """
@@ -36,14 +37,15 @@ Batches = Mapping[tuple[int, int], Batch]
 
 
 def write(batches: Batches) -> set[int]:
-    """Store all batches; the ids of the jobs that were still ours. Raises OperationalError when the database is away.
+    """Store all batches; the ids of the jobs that were still ours.
 
-    A batch that the database refuses is retried alone, then replaced by a visible note: one bad record must not stop
-    the others.
+    Raises OperationalError or InterfaceError when the database is away; the batches may then be stored all the same,
+    which the next call finds out. A batch that the database refuses is retried alone, then replaced by a visible
+    note: one bad record must not stop the others.
     """
     try:
         return write_together(batches)
-    except (OperationalError, InterfaceError):
+    except AWAY:
         raise
     except Error:
         logger.exception("A flush of %s jobs failed; trying them one by one", len(batches))
@@ -54,7 +56,7 @@ def write_alone(key: tuple[int, int], batch: Batch) -> set[int]:
     """One job's batch; what can't be stored is quarantined behind a note."""
     try:
         return write_together({key: batch})
-    except (OperationalError, InterfaceError):
+    except AWAY:
         raise
     except Error as error:
         logger.exception("Output of job %s could not be stored", key[0])
@@ -68,28 +70,28 @@ def write_together(batches: Batches) -> set[int]:
     with transaction.atomic():
         mine = lock(batches)
         ours = {job: batch for (job, _), batch in batches.items() if job in mine}
-        copy(ours)
+        copy(ours, mine)
         move_cursors(ours)
         for job, batch in ours.items():
             if batch.exit:
                 end(job, batch.exit)
         live.nudge(*(f"job:{job}" for job in ours))
-    return mine
+    return set(mine)
 
 
-def lock(batches: Batches) -> set[int]:
-    """The jobs whose epoch is still the one they were claimed with, locked until the end of the transaction."""
+def lock(batches: Batches) -> dict[int, int]:
+    """Jobs whose epoch is still the one they were claimed with, locked to the end, with the last seq they have."""
     with connection.cursor() as cursor:
         cursor.execute(LOCK, [[job for job, _ in batches], [epoch for _, epoch in batches]])
-        return {row[0] for row in cursor.fetchall()}
+        return dict(cursor.fetchall())
 
 
-def copy(batches: Mapping[int, Batch]) -> None:
-    """All rows by one COPY."""
-    rows = [(job, row) for job, batch in batches.items() for row in batch.rows]
+def copy(batches: Mapping[int, Batch], stored: Mapping[int, int]) -> None:
+    """All rows by one COPY, but for those that a flush with an unknown outcome did store."""
+    rows = [(job, row) for job, batch in batches.items() for row in batch.rows if row.seq > stored[job]]
     if not rows:
         return
-    with connection.cursor() as cursor, cursor.copy(COPY) as stream:
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(COPY) as stream:
         stream.set_types(["int8", "int8", "int8", "int2", "bytea"])
         for job, row in rows:
             stream.write_row((job, row.seq, row.t, int(row.stream), bytes(row.data)))
@@ -118,22 +120,40 @@ def seal(text: str) -> str:
 
 
 def end(pk: int, record: Exit) -> None:
-    """The job has exited, with everything it printed stored in this transaction."""
+    """The job has exited, with everything it printed stored in this transaction.
+
+    The command can write into its own spool: what a column can't hold is left out.
+    """
     job = Job.objects.select_related("sandbox").get(pk=pk)
     if job.final:
         return
     job.move(
         Job.Status.EXITED,
-        detail=record.message or "",
-        exit_code=record.code,
-        exit_signal=record.signal,
-        exit_reason=(record.reason or "")[:40],
-        seconds=record.details.get("seconds"),
-        cpu_seconds=record.details.get("cpu_s"),
-        max_rss_kb=record.details.get("max_rss_kb"),
+        detail=text(record.message),
+        exit_code=whole(record.code),
+        exit_signal=whole(record.signal),
+        exit_reason=text(record.reason)[:40],
+        seconds=number(record.details.get("seconds")),
+        cpu_seconds=number(record.details.get("cpu_s")),
+        max_rss_kb=whole(record.details.get("max_rss_kb")),
         ended_at=timezone.now(),
         lease_until=None,
     )
+
+
+def text(value: str | None) -> str:
+    """Without NUL and lone surrogates."""
+    return (value or "").replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def whole(value: object) -> int | None:
+    """A count that fits into an integer column, else None."""
+    return value if isinstance(value, int) and 0 <= value < 2**31 else None
+
+
+def number(value: object) -> float | None:
+    """A sensible number of seconds, else None."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < 2**31 else None
 
 
 def release(claims: Iterable[tuple[int, int]]) -> None:

@@ -15,6 +15,13 @@ STREAMS = {"stdout": Output.Stream.STDOUT, "stderr": Output.Stream.STDERR, "pty"
 NOTE = Output.Stream.NOTE
 # A row takes up what one stream printed between two flushes, up to this.
 ROW_BYTES = 64 * 1024
+LONGEST_LINE = 2 * 2**20
+# What `follow` says instead of the spool when it can't go on; never counted, as it isn't part of the spool.
+REFUSAL = b'{"error":'
+
+
+class Endless(ValueError):
+    """A line that no courier writes: its end doesn't come."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,12 @@ class Fold:
         self.rows: list[Row] = []
         self.size = 0
         self.exit: Exit | None = None
-        self._part = b""
+        self._part = self.refusal = b""
         self._cut = 0  # rows of the batch under way; they don't grow any more
         self._t = 0
+        if not redactor.needles:
+            # What was held for secrets that are no more would be overtaken by what follows it.
+            self._pieces(*redactor.end(cursor.state))
 
     @property
     def dirty(self) -> bool:
@@ -84,14 +94,25 @@ class Fold:
 
     def rewind(self) -> None:
         """A new stream begins at the cursor: drop the line that the old one left unfinished."""
-        self._part = b""
+        self._part = self.refusal = b""
 
     def take(self, chunk: bytes) -> None:
-        """The next bytes of the spool."""
+        """The next bytes of the spool. Raises Endless."""
         *lines, self._part = (self._part + chunk).split(b"\n")
+        if len(self._part) > LONGEST_LINE:
+            raise Endless(f"a line of more than {LONGEST_LINE} bytes after byte {self.cursor.offset}")
         for line in lines:
-            if self.exit is None:
-                self._line(line)
+            self._sort(line)
+
+    def _sort(self, line: bytes) -> None:
+        """A refusal is the courier's only as the last line of a stream; before another one it stood in the spool."""
+        if self.refusal:
+            self._line(self.refusal)
+            self.refusal = b""
+        if line.startswith(REFUSAL):
+            self.refusal = line
+        elif self.exit is None:
+            self._line(line)
 
     def _line(self, line: bytes) -> None:
         try:
@@ -140,18 +161,26 @@ class Fold:
             self._append(stream, data)
         if room <= len(data) and not self.cursor.capped:
             self._move(capped=True)
-            self._note(f"only the first {self.cap // (1024 * 1024)} MB are stored; the rest is in the machine")
+            self._mark(f"only the first {self.cap // (1024 * 1024)} MB are stored; the rest is in the machine")
 
     def _note(self, text: str) -> None:
+        """A line of our own; it counts towards the cap, or a spool full of nonsense would never reach it."""
+        if not self.cursor.capped:
+            self._mark(text)
+            self._move(stored=self.cursor.stored + len(text))
+
+    def _mark(self, text: str) -> None:
         self._append(NOTE, f"[{text}]\n".encode())
 
     def _append(self, stream: int, data: bytes) -> None:
+        """Into the last row if it is of this stream and not cut yet, the rest into rows of its own."""
         last = self.rows[-1] if len(self.rows) > self._cut else None
-        if last and last.stream == stream and len(last.data) + len(data) <= ROW_BYTES:
-            last.data += data
-        else:
+        fits = ROW_BYTES - len(last.data) if last and last.stream == stream else 0
+        if last and fits:
+            last.data += data[:fits]
+        for start in range(fits, len(data), ROW_BYTES):
             self._move(seq=self.cursor.seq + 1)
-            self.rows.append(Row(self.cursor.seq, self._t, stream, bytearray(data)))
+            self.rows.append(Row(self.cursor.seq, self._t, stream, bytearray(data[start : start + ROW_BYTES])))
         self.size += len(data)
 
     def _move(self, **changes: object) -> None:

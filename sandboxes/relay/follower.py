@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sandboxes import courier, e2b
 
+from .flush import AWAY
 from .fold import Fold
 
 logger = logging.getLogger(__name__)
@@ -14,6 +15,8 @@ logger = logging.getLogger(__name__)
 # The courier's follower sends a heartbeat every 5 s.
 DEAD_AFTER = 15.0
 BACKOFF = (0.1, 2.0)
+# In a row, before a job whose machine or whose files are gone is given up.
+GONE_AT_MOST, REFUSED_AT_MOST = 2, 5
 # Bytes of one job that wait for the flush before its stream is left to wait.
 ROOM = 4 * 1024 * 1024
 
@@ -39,31 +42,41 @@ class Follower:
         self._tell, self._may = tell, may
         self.room = asyncio.Event()
         self.room.set()
-        self.gone = 0
+        self.gone = self.refused = 0
         self.lost = False
         self._alive: asyncio.Timeout | None = None
 
     async def run(self, pace_ms: Callable[[], int]) -> None:
-        """Follow until the exit record or until the machine is known to be gone."""
+        """Follow until the exit record or until the machine is known to be gone; owns every fault of its streams."""
         delay = BACKOFF[0]
         while self.fold.exit is None and not self.lost:
             before = self.fold.cursor.offset
             try:
                 if await self._may(self.claim):
                     await self._connect(pace_ms())
+                    self._weigh_refusal()
             except e2b.Gone:
                 self.gone += 1
-                self.lost = self.gone >= 2
+                self.lost = self.gone >= GONE_AT_MOST
             except TimeoutError:
                 logger.warning("Job %s: no sign of life from its machine, connecting again", self.claim.job)
-            except e2b.ProviderError as error:
+            except (e2b.ProviderError, *AWAY) as error:
                 logger.warning("Job %s: %s", self.claim.job, error)
+            except Exception:
+                logger.exception("Job %s: its stream failed", self.claim.job)
             if self.fold.cursor.offset > before:
                 delay, self.gone = BACKOFF[0], 0
             if self.fold.exit is None and not self.lost:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, BACKOFF[1])
         self._tell()
+
+    def _weigh_refusal(self) -> None:
+        """A courier that refuses to follow is believed when it has said so often enough."""
+        self.refused = self.refused + 1 if self.fold.refusal else 0
+        self.lost = self.refused >= REFUSED_AT_MOST
+        if self.refused:
+            logger.warning("Job %s: its courier refuses: %.300r", self.claim.job, self.fold.refusal)
 
     async def _connect(self, pace_ms: int) -> None:
         self.fold.rewind()
@@ -77,7 +90,7 @@ class Follower:
         self.fold.take(text.encode("ascii", "replace"))
         if self.fold.dirty:
             self._tell()
-        if self.fold.size > ROOM:
+        while self.fold.size > ROOM:
             self._live(None)
             self.room.clear()
             await self.room.wait()
