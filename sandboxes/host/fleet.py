@@ -143,7 +143,7 @@ class Fleet:
         try:
             await sandbox.pause()
         except Refused as refused:
-            if refused.code != 409:
+            if refused.code not in (404, 409):
                 logger.error("%s could not be paused at its end: %s", sandbox.id, refused.message)
                 await self.finish(sandbox, "timeout")
 
@@ -215,6 +215,7 @@ class Fleet:
 
     async def settle(self) -> None:
         """Remove what nobody owns and finish every clean-up that has begun. Callers' sandboxes go on running."""
+        await asyncio.gather(*self.pool.booting, return_exceptions=True)
         while self.pool.ready:
             self.discard(self.pool.ready.pop())
         while self.cleaning:

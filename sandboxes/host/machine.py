@@ -223,6 +223,8 @@ class Machine:
         """Processes still there: those of the group and, until it ends by itself, bubblewrap's own."""
         pid, started = self.record.outer
         own = [pid] if started and processes.start_time(pid) == started else []
+        if self.outer and self.outer.returncode is None and not own:
+            own = [self.outer.pid]
         if self.group.kind == "none" and not self.record.init[0]:
             own += processes.mentioning(str(self.folder))
         return own + [pid for pid in self.group.pids() if processes.start_time(pid)]

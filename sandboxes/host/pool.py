@@ -52,6 +52,7 @@ class Pool:
         self.waiting = 0
         self.boots = asyncio.Semaphore(BOOTS_AT_ONCE)
         self.wanted = asyncio.Event()
+        self.booting: set[asyncio.Task[Machine]] = set()
 
     async def take(self) -> Machine:
         """A started machine: a ready one, else one booted now. Raises HostError when the boot fails."""
@@ -70,6 +71,22 @@ class Pool:
             self.wanted.set()
 
     async def boot(self) -> Machine:
+        """A machine, started by a task of its own: a boot broken off half-way could leave a process unknown."""
+        task = asyncio.create_task(self.start())
+        self.booting.add(task)
+        task.add_done_callback(self.booting.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self.drop)
+            raise
+
+    def drop(self, task: asyncio.Task[Machine]) -> None:
+        """Nobody waits for this machine any more."""
+        if not task.cancelled() and not task.exception():
+            self.discard(task.result())
+
+    async def start(self) -> Machine:
         record = Record(new_id(), uid=self.uids.take(), disk_mb=self.settings.disk_mb)
         folder = self.settings.sandboxes / record.id
         machine = Machine(self.settings, record, self.groups.group(record.id), folder)

@@ -122,4 +122,5 @@ def environment() -> dict[str, str]:
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), PROXY)
     proxies |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost,::1")
     extra = {"LANG": "C.UTF-8", "npm_config_prefix": f"{HOME}/.local", "PIP_BREAK_SYSTEM_PACKAGES": "1"}
+    extra["NODE_EXTRA_CA_CERTS"] = str(AUTHORITIES)  # Node knows only its own list otherwise
     return proxies | extra

@@ -68,6 +68,8 @@ class Sandbox:
             try:
                 await asyncio.to_thread(self.machine.group.freeze)
             except OSError as error:
+                if self.record.state is State.DYING:
+                    raise gone(self.id) from None
                 self.unpause()
                 await asyncio.to_thread(self.machine.group.thaw)
                 raise Refused(500, f"the sandbox could not be paused: {error}") from None

@@ -70,7 +70,9 @@ class Host:
         self.settings = settings
         self.key = api_key(settings)
         self.fleet = Fleet(settings, ENVD_VERSION)
-        self.runner = web.AppRunner(Rest(self.fleet, self.key).application(), access_log=None)
+        self.runner = web.AppRunner(
+            Rest(self.fleet, self.key).application(), access_log=None, shutdown_timeout=settings.boot_seconds
+        )
         self.stopping = asyncio.Event()
         self.services: list[asyncio.Task[None]] = []
 
@@ -114,10 +116,10 @@ class Host:
         for task in self.services:
             task.cancel()
         await asyncio.gather(*self.services, return_exceptions=True)
+        await self.runner.cleanup()  # waits for requests on their way: a create among them is in the fleet then
         if self.settings.kill_on_exit:
             await self.fleet.end_all("killed")
         await self.fleet.settle()
-        await self.runner.cleanup()
 
 
 async def start(settings: Settings) -> None:

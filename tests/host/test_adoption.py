@@ -99,3 +99,10 @@ def test_kill_on_exit_leaves_nothing(tmp_path: Path) -> None:
     host.create()
     host.stop()
     assert host.leftovers() == []
+
+
+def test_a_host_stopped_in_the_middle_of_a_boot_leaves_nothing(tmp_path: Path) -> None:
+    host = HostProcess(tmp_path / "state", "--pool", "4", "--disk-mb", "300").start()
+    eventually(lambda: list((host.state / "sandboxes").iterdir()))
+    host.stop()
+    assert host.leftovers() == []

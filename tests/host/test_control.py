@@ -226,3 +226,17 @@ def test_metrics_honour_start_and_end(host: HostProcess, sandbox: Any) -> None:
     start = late[-1].timestamp
     assert all(one.timestamp >= start.replace(microsecond=0) for one in sandbox.get_metrics(start=start))
     assert sandbox.get_metrics(end=start - timedelta(days=1)) == []
+
+
+def test_a_kill_beats_a_pause_at_the_same_moment(host: HostProcess) -> None:
+    def contest(_: int) -> tuple[bool, str]:
+        made = host.create()
+        with ThreadPoolExecutor(1) as second:
+            pausing = second.submit(host.call, "POST", f"/sandboxes/{made.sandbox_id}/pause", {})
+            killed = made.kill()
+            status, _answer = pausing.result()
+        assert status in (204, 404)
+        return killed, host.reason(made.sandbox_id)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(contest, range(8))) == {(True, "killed")}
