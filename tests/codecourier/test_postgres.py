@@ -34,6 +34,11 @@ def pid_of(state: Path) -> int:
     return pid
 
 
+def socket_folder(state: Path) -> Path:
+    """The folder with the server's socket."""
+    return Path(str(psycopg.conninfo.conninfo_to_dict(postgres.url(state))["host"]))
+
+
 def query(state: Path, statement: str) -> list[tuple[object, ...]]:
     """The rows of one statement, committed."""
     with psycopg.connect(postgres.url(state), autocommit=True) as connection:
@@ -107,7 +112,7 @@ def test_a_process_id_that_now_is_somebody_elses_does_not_hinder(state: Path) ->
 
 def test_only_the_servers_user_may_enter_the_sockets_folder(state: Path) -> None:
     postgres.ensure(state)
-    folder = Path(psycopg.conninfo.conninfo_to_dict(postgres.url(state))["host"])
+    folder = socket_folder(state)
     assert folder.stat().st_mode & 0o077 == 0
     assert query(state, "SHOW listen_addresses") == [("",)]
 
@@ -142,7 +147,7 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_socket_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    folder = Path(psycopg.conninfo.conninfo_to_dict(postgres.url(tmp_path))["host"])
+    folder = socket_folder(tmp_path)
     folder.symlink_to(tmp_path)
     try:
         with pytest.raises(postgres.PostgresError, match="belongs to somebody else"):
