@@ -3,13 +3,16 @@
 import os
 from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codecourier.settings")
-os.environ.setdefault("CODECOURIER_PROCESS", "web")
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.conf import settings
+from django.core.asgi import get_asgi_application
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
-from django.core.asgi import get_asgi_application  # noqa: E402
+# A process whose settings are read already is no web process.
+if not settings.configured:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "codecourier.settings")
+    os.environ.setdefault("CODECOURIER_PROCESS", "web")
 
 pages = get_asgi_application()
 
