@@ -162,7 +162,9 @@ STATICFILES_DIRS = [
     *[
         (f"vendor/{name}", BASE_DIR / "node_modules" / path)
         for name, path in {
-            "tabler": "@tabler/core/dist",
+            "tabler/css": "@tabler/core/dist/css",
+            "tabler/js": "@tabler/core/dist/js",
+            "tabler/img": "@tabler/core/dist/img",  # its style sheets name them
             "icons": "@tabler/icons-webfont/dist",
             "xterm": "@xterm/xterm",
             "xterm-fit": "@xterm/addon-fit/lib",
