@@ -73,6 +73,8 @@ def make_machine(sandbox: Sandbox, phase: Phase) -> bool:
         _create(sandbox, provider)
     machine = e2b.connect(provider, sandbox.provider_id)
     machine.write({f"{jobs.COURIER}/courier.py": courier.SOURCE}, "hand over the courier")
+    if not sandbox.repository_url:
+        machine.run(f"git init -q -b main {jobs.PROJECT}", "make the working folder")
     return phase.end(
         P.SUCCEEDED, detail=f"{e2b.isolation_of(provider.name)}, {sandbox.real_cpu} CPU, {sandbox.real_memory_mb} MB"
     )
@@ -127,6 +129,8 @@ def why(sandbox: Sandbox, phase: Phase, job: Job) -> tuple[str, str]:
         return Reason.OVERDUE, f"{name} was stopped after {limit}."
     if job.exit_reason in {"memory", "disk"}:
         return job.exit_reason, Reason.sentence(job.exit_reason)
+    if job.exit_reason:
+        return Reason.SETUP_FAILED, f"{name} did not get through: {job.detail or job.exit_reason}."
     if phase.name == Phase.Name.CLONE:
         return Reason.CLONE_FAILED, explain(sandbox, job.pk)
     end = f"signal {job.exit_signal}" if job.exit_signal else f"exit status {job.exit_code}"
@@ -148,8 +152,7 @@ def _prepare(sandbox: Sandbox) -> str:
     return "\n".join(
         [
             "set -e",
-            f"mkdir -p {jobs.PROJECT} && cd {jobs.PROJECT}",
-            "[ -e .git ] || git init -q -b main",
+            f"cd {jobs.PROJECT}",
             f"git config --global user.name {shlex.quote(project.git_name)}",
             f"git config --global user.email {shlex.quote(project.git_email)}",
             # A tracked .env is the team's own and stays as it is.

@@ -17,6 +17,7 @@ from typing import Any
 
 import environ
 import httpx
+import psutil
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
@@ -28,6 +29,8 @@ from sandboxes.models import Sandbox, Template
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0
+# Small, so that a test can fill it.
+DISK_MB = 512
 
 
 def wait_for[T](look: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
@@ -81,7 +84,7 @@ class Stack:
 
     def host_options(self) -> list[str]:
         """Where the host listens and keeps its state."""
-        return ["--port", str(self.host_port), "--state", str(self.state / "host")]
+        return ["--port", str(self.host_port), "--state", str(self.state / "host"), "--disk-mb", str(DISK_MB)]
 
     def start(self, *names: str) -> None:
         """Start processes; the host's first lines go where the gateway reads them."""
@@ -119,6 +122,14 @@ class Stack:
         process = self.processes.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def kill_postgres(self) -> None:
+        """kill -9 of the database server with all its backends."""
+        pid = postgres.status(self.state).pid
+        assert pid, "there is no database to kill"
+        for child in psutil.Process(pid).children(recursive=True):
+            child.kill()
+        os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End all, and whatever sandboxes are left."""
