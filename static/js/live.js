@@ -61,6 +61,7 @@
   });
 
   document.addEventListener("htmx:wsOpen", opened);
+  document.addEventListener("htmx:wsAfterMessage", () => (document.documentElement.dataset.live = "yes"));
   document.addEventListener("htmx:wsClose", closed);
   window.addEventListener("online", reconnect);
   document.addEventListener("visibilitychange", () => document.hidden || beat());
