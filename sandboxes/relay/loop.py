@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from django.db import Error, close_old_connections, connection
+from django.db import Error, close_old_connections, connections
 
 from codecourier import hub, lifecycle, registries
 
@@ -54,6 +54,8 @@ class Relay:
         await asyncio.gather(*loops, *followed, ended, return_exceptions=True)
         done.set()
         await self.let_go()
+        await self.close_connections()
+        await asyncio.to_thread(sweeper.join, SWEEP_SECONDS)
         for task in finished - {ended}:
             task.result()  # a loop that ended by itself ends the relay, to be started again
 
@@ -69,6 +71,12 @@ class Relay:
             await self.in_thread(self.leaser, lambda: flush.release(mine))
         except Error as error:
             logger.warning("The leases could not be given back (%s); they end by themselves", error)
+
+    async def close_connections(self) -> None:
+        """Each thread has its own."""
+        for pool in (self.flusher, self.leaser):
+            await asyncio.get_running_loop().run_in_executor(pool, connections.close_all)
+            pool.shutdown()
 
     async def in_thread[T](self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         """Database work in its thread, with stale connections closed before."""
@@ -201,4 +209,4 @@ def sweep_until(done: threading.Event) -> None:
                 job()
             except Exception:
                 logger.exception("%s failed in the sweep", getattr(job, "__name__", job))
-    connection.close()
+    connections.close_all()

@@ -1,0 +1,239 @@
+"""The relay with a real courier and a real database: stored is redact(spool), whatever happens on the way."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import LazySettings
+from django.db import DataError, OperationalError, connections
+from django.utils import timezone
+
+from codecourier.models import Project, Variable
+from sandboxes.models import Job, Output, Sandbox, Template
+from sandboxes.relay import flush, follower
+from sandboxes.relay.fold import Batch
+from tests.sandboxes.relaying import Folder, ended, folder, relaying, running_sandbox, stored, truth
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Folder]:
+    made = folder(tmp_path, monkeypatch)
+    yield made
+    made.sweep()
+    await sync_to_async(connections.close_all)()
+
+
+@pytest.fixture
+def sandbox(transactional_db: None) -> Sandbox:
+    project = Project.objects.create(name="Rocket", slug="rocket")
+    template = Template.objects.create(slug="script", name="Script", tool="script", image="script")
+    return running_sandbox(project, template)
+
+
+async def test_everything_printed_is_stored_with_the_exit(machine: Folder, sandbox: Sandbox) -> None:
+    script = r"for i in $(seq 300); do echo line $i; done; printf 'a\0b\377' >&2; exit 3"
+    async with relaying():
+        job = await ended(await machine.start(sandbox, script))
+    assert await stored(job) == truth(machine, job)
+    assert (job.status, job.exit_code, job.lines) == ("exited", 3, 300)
+    assert job.lease_until is None
+
+
+async def test_secrets_never_reach_the_database(machine: Folder, sandbox: Sandbox) -> None:
+    secret = "correct-horse-battery"
+    await Variable.objects.acreate(project_id=sandbox.project_id, name="PASS", value=secret, secret=True)
+    code = base64.b64encode(secret.encode()).decode()
+    script = f"printf 'x%s\\n' {secret}; printf correct-ho; sleep 0.05; echo rse-battery; echo {code}"
+    async with relaying():
+        job = await ended(await machine.start(sandbox, script))
+    found = await stored(job)
+    assert found == truth(machine, job, {"PASS": secret})
+    assert secret.encode() not in found["stdout"]
+    assert code.encode() not in found["stdout"]
+    assert found["stdout"].count(b"[PASS redacted]") == 3
+
+
+async def test_a_stream_that_breaks_is_taken_up_where_it_broke(machine: Folder, sandbox: Sandbox) -> None:
+    async with relaying():
+        job = await machine.start(sandbox, "for i in $(seq 200); do echo line $i; sleep 0.01; done")
+        while (await Job.objects.aget(pk=job.pk)).status in Job.LIVE:
+            for process in machine.followers:
+                if process.returncode is None:
+                    process.kill()
+            await asyncio.sleep(0.3)
+        await ended(job)
+    assert len(machine.followers) > 2
+    assert await stored(job) == truth(machine, job)
+
+
+async def test_a_relay_that_stops_leaves_the_rest_to_the_next_one(machine: Folder, sandbox: Sandbox) -> None:
+    async with relaying():
+        job = await machine.start(sandbox, "for i in $(seq 100); do echo line $i; sleep 0.01; done")
+        async with asyncio.timeout(10):
+            while not await Output.objects.filter(job=job).aexists():
+                await asyncio.sleep(0.01)
+    await job.arefresh_from_db()
+    assert job.lease_until is None
+    async with relaying():
+        await ended(job)
+    assert await stored(job) == truth(machine, job)
+
+
+async def test_two_relays_share_a_job_without_doubling_it(machine: Folder, sandbox: Sandbox) -> None:
+    async with relaying(), relaying():
+        jobs = [await machine.start(sandbox, f"seq {n}000") for n in range(1, 6)]
+        for job in jobs:
+            await ended(job)
+    for job in jobs:
+        assert await stored(job) == truth(machine, job)
+
+
+async def test_an_epoch_that_is_not_ours_any_more_writes_nothing(machine: Folder, sandbox: Sandbox) -> None:
+    async with relaying() as relay:
+        job = await machine.start(sandbox, "echo first; sleep 0.7; echo second; sleep 30")
+        async with asyncio.timeout(10):
+            while not await Output.objects.filter(job=job).aexists():
+                await asyncio.sleep(0.01)
+        later = timezone.now() + Job.LEASE * 10
+        await Job.objects.filter(pk=job.pk).aupdate(lease_epoch=99, lease_until=later)
+        async with asyncio.timeout(10):
+            while relay.followers:
+                await asyncio.sleep(0.02)
+    assert (await stored(job))["stdout"] == b"first\n"
+
+
+async def test_a_flush_that_committed_without_an_answer_stores_nothing_twice(
+    machine: Folder, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, failed = flush.write, list[int]()
+
+    def cut_off(batches: flush.Batches) -> set[int]:
+        answer = write(batches)
+        if len(failed) < 3:
+            failed.append(len(batches))
+            raise OperationalError("the connection was lost after the commit")
+        return answer
+
+    monkeypatch.setattr(flush, "write", cut_off)
+    async with relaying():
+        job = await ended(await machine.start(sandbox, "for i in $(seq 50); do echo line $i; sleep 0.01; done"))
+        async with asyncio.timeout(10):
+            while (await stored(job)).get("stdout") != truth(machine, job)["stdout"]:
+                await asyncio.sleep(0.02)
+    assert len(failed) == 3
+    assert await stored(job) == truth(machine, job)
+    assert job.status == "exited"
+
+
+async def test_what_the_database_refuses_becomes_a_visible_note(
+    machine: Folder, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = flush.copy
+
+    def picky(batches: Mapping[int, Batch], known: Mapping[int, int]) -> None:
+        if any(b"poison" in row.data for batch in batches.values() for row in batch.rows):
+            raise DataError("not this")
+        copy(batches, known)
+
+    monkeypatch.setattr(flush, "copy", picky)
+    async with relaying():
+        bad = await machine.start(sandbox, "echo before; sleep 0.5; echo poison; sleep 0.5; echo after")
+        good = await machine.start(sandbox, "for i in $(seq 60); do echo $i; sleep 0.02; done")
+        await ended(bad)
+        await ended(good)
+    found = await stored(bad)
+    assert found["stdout"] == b"before\nafter\n"
+    assert b"could not be stored" in found["note"]
+    assert await stored(good) == truth(machine, good)
+
+
+async def test_a_machine_that_is_gone_ends_the_job_as_lost(machine: Folder, sandbox: Sandbox) -> None:
+    async with relaying():
+        job = await machine.start(sandbox, "echo hello; sleep 60")
+        async with asyncio.timeout(10):
+            while not await Output.objects.filter(job=job).aexists():
+                await asyncio.sleep(0.01)
+        machine.gone = True
+        machine.followers[-1].kill()
+        await ended(job)
+    assert (job.status, job.reason) == ("lost", "lost")
+    assert (await stored(job))["stdout"] == b"hello\n"
+
+
+async def test_a_sleeping_machine_is_never_reached(machine: Folder, sandbox: Sandbox) -> None:
+    async with relaying():
+        job = await machine.start(sandbox, "echo one; sleep 1.5; echo two")
+        async with asyncio.timeout(10):
+            while not await Output.objects.filter(job=job).aexists():
+                await asyncio.sleep(0.01)
+        await Sandbox.objects.filter(pk=sandbox.pk).aupdate(status="paused", running_since=None)
+        async with asyncio.timeout(10):
+            while (await Job.objects.aget(pk=job.pk)).lease_until:
+                await asyncio.sleep(0.02)
+        reached = len(machine.followers)
+        async with asyncio.timeout(10):
+            while not any(b'"exit"' in line for line in machine.spool(job)):
+                await asyncio.sleep(0.02)
+        assert len(machine.followers) == reached
+        assert (await stored(job))["stdout"] == b"one\n"
+        await Sandbox.objects.filter(pk=sandbox.pk).aupdate(status="running", running_since=timezone.now())
+        await ended(job)
+    assert await stored(job) == truth(machine, job)
+
+
+async def test_output_beyond_the_cap_is_left_out_but_not_the_exit(
+    machine: Folder, sandbox: Sandbox, settings: LazySettings
+) -> None:
+    settings.OUTPUT_CAP_BYTES = 200_000
+    async with relaying():
+        job = await ended(await machine.start(sandbox, "head -c 1000000 /dev/zero | tr '\\0' x; exit 7"))
+    found = await stored(job)
+    assert found["stdout"] == truth(machine, job)["stdout"][:200_000]
+    assert found["note"].count(b"\n") == 1
+    assert (job.exit_code, job.capped, job.bytes) == (7, True, 1_000_000)
+
+
+async def test_a_spool_that_was_tampered_with_is_told_and_followed_to_its_end(
+    machine: Folder, sandbox: Sandbox
+) -> None:
+    forged = [
+        {"error": "not from the courier"},
+        {"seq": 1, "t": 0, "stream": "stdout", "data": "AAAA"},
+        {"seq": 9, "t": 1, "stream": "stdout", "data": base64.b64encode(b"nine\n").decode()},
+        {"seq": 10, "t": 2, "exit": {"code": 2**40, "signal": None, "reason": "a\0b", "message": "\ud800\0", "seconds": 1e400}},
+    ]  # fmt: skip
+    job = await machine.start(sandbox, "echo one")
+    await ended_in_spool(machine, job)
+    lines = [line for line in machine.spool(job) if b'"exit"' not in line]
+    lines += [json.dumps(line, separators=(",", ":")).encode() for line in forged]
+    (machine.courier / "jobs" / str(job.pk) / "spool").write_bytes(b"\n".join(lines) + b"\n")
+    async with relaying():
+        await ended(job)
+    found = await stored(job)
+    assert found["stdout"] == b"one\nnine\n"
+    assert b"damaged" in found["note"]
+    assert b"7 records are missing" in found["note"]
+    assert (job.exit_code, job.exit_reason, job.seconds) == (None, "ab", None)
+
+
+async def test_a_job_whose_files_are_gone_is_given_up(
+    machine: Folder, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "BACKOFF", (0.01, 0.02))
+    job = await sync_to_async(Job.objects.create)(sandbox=sandbox, kind="turn", status="running")
+    async with relaying():
+        await ended(job)
+    assert job.status == "lost"
+
+
+async def ended_in_spool(machine: Folder, job: Job) -> None:
+    """Until the courier has written the exit record."""
+    async with asyncio.timeout(10):
+        while not any(b'"exit"' in line for line in machine.spool(job)):
+            await asyncio.sleep(0.02)
