@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string  # noqa: E402
 from codecourier.consumers import DashboardConsumer, PageConsumer, ProjectConsumer  # noqa: E402
 
 
-async def unknown(scope: Any, receive: Any, send: Any) -> None:
+async def unknown(scope: Any, receive: Any, send: Any) -> Any:
     """A socket address that doesn't exist: closed as one that isn't for this person."""
     await receive()
     await send({"type": "websocket.accept"})

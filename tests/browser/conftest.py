@@ -98,9 +98,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def web_process(
-    chromium: str, django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Web]:
+def web_process(chromium: str, django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """The web process of this folder's tests."""
     npm.ensure(ROOT)
     web = Web(tmp_path_factory.mktemp("web") / "log")

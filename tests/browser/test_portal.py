@@ -176,10 +176,14 @@ def test_the_theme_changes_at_once_and_stays(page: Page, sandbox: Sandbox):
 
 
 @pytest.mark.parametrize("width", [390, 2560])
-def test_no_page_is_wider_than_the_window(width: int, page: Page, sandbox: Sandbox, project: Project, template: Template):
+def test_no_page_is_wider_than_the_window(
+    width: int, page: Page, sandbox: Sandbox, project: Project, template: Template
+):
     long = "unbroken" * 25
     page.set_viewport_size({"width": width, "height": 844})
-    failed = make(project, template, "error", title=long, detail=long, branch=long, repository_url=f"https://x.example/{long}")
+    failed = make(
+        project, template, "error", title=long, detail=long, branch=long, repository_url=f"https://x.example/{long}"
+    )
     paths = ["/projects/", "/p/rocket/", LIST, f"{LIST}new/", f"{LIST}{failed.pk}/", f"{LIST}{failed.pk}/?tab=timeline"]
     for path in paths:
         page.goto(path)

@@ -74,7 +74,7 @@ def test_raw_output_is_what_is_stored(member_client: Client, sandbox: Sandbox):
     job = Job.objects.create(sandbox=sandbox, kind="turn", status="exited")
     for seq, data in enumerate([b"one\n", b"\xff\x00two"], 1):
         Output.objects.create(job=job, seq=seq, t_ms=0, stream=1, data=data)
-    answer = member_client.get(f"/p/rocket/jobs/{job.pk}/output.log")
+    answer: Any = member_client.get(f"/p/rocket/jobs/{job.pk}/output.log")
     assert b"".join(answer.streaming_content) == b"one\n\xff\x00two"
     assert answer["Content-Disposition"].startswith("attachment")
 
