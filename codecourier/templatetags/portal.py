@@ -34,11 +34,13 @@ def words(seconds: float) -> str:
 
 @register.filter
 def duration(value: Any) -> str:
-    """A timedelta, or seconds, in words; tenths under ten seconds."""
+    """A timedelta, or seconds, in words; milliseconds under one second, tenths under ten."""
     if value is None:
         return ""
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    return f"{max(0, seconds):.1f} s" if seconds < 10 else words(seconds)
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if 0 < seconds < 10 else words(seconds)
 
 
 @register.filter
