@@ -9,6 +9,7 @@ from django.db import connections
 from django.test import Client
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
+from xdist.scheduler import LoadScopeScheduling
 
 from codecourier import queue
 from codecourier.models import Membership, Project, User
@@ -92,10 +93,32 @@ def work(db: None) -> Callable[[], int]:
     return perform
 
 
+# What shares real processes stays together in one test process; what takes longest goes first.
+TOGETHER = ("tests/endtoend", "tests/browser", "tests/codecourier/test_up.py", "tests/host/envd", "tests/host")
+
+
+def together(nodeid: str) -> str:
+    """The tests that a test has to stay with: by the processes they share, else its file's."""
+    return next((prefix for prefix in TOGETHER if nodeid.startswith(prefix)), nodeid.split("::")[0])
+
+
+class ByProcesses(LoadScopeScheduling):
+    """Hands out what belongs together as one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return together(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByProcesses:
+    """Asked for by pytest-xdist."""
+    return ByProcesses(config, log)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on real processes run last: they leave rows behind that others would count."""
-    items.sort(key=lambda item: "running_stack" in getattr(item, "fixturenames", ()))
+    """The long ones first, so that both processes of a run end at about the same time."""
+    order = {prefix: place for place, prefix in enumerate(TOGETHER)}
+    items.sort(key=lambda item: order.get(together(item.nodeid), len(order)))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +127,10 @@ class Stack:
         """kill -9 of the database server with all its backends."""
         pid = postgres.status(self.state).pid
         assert pid, "there is no database to kill"
-        for child in psutil.Process(pid).children(recursive=True):
-            child.kill()
-        os.kill(pid, signal.SIGKILL)
+        server = psutil.Process(pid)
+        for process in (server, *server.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def stop(self) -> None:
         """End all, and whatever sandboxes are left."""

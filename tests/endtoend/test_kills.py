@@ -159,7 +159,8 @@ def test_stop_saves_what_was_printed_and_leaves_nothing(stack: Stack, project: P
     assert printed(job, Output.Stream.STDOUT) == b"working\nsaved\n"
     turn = turn_of(sandbox)
     assert (turn.status, turn.reason) == ("interrupted", "interrupted")
-    wait_for(lambda: not e2b.machines(e2b.local_provider()) or None, "the machines to be gone")
+    place = e2b.local_provider()
+    wait_for(lambda: sandbox.provider_id not in {machine.id for machine in e2b.machines(place)}, "its machine to be gone")
 
 
 def test_a_second_stop_does_not_wait(stack: Stack, project: Project) -> None:
