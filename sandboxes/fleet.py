@@ -75,7 +75,7 @@ def launch(
 
 def title_of(prompt: str) -> str:
     """The first line that says something."""
-    lines = (line.strip().lstrip("#! ") for line in prompt.splitlines())
+    lines = (line.strip().lstrip("# ") for line in prompt.splitlines() if not line.startswith("#!"))
     return next((line for line in lines if line), "")[:120]
 
 
