@@ -3,8 +3,10 @@
 from django.urls import path
 
 from .consumers.live import DetailConsumer, ListConsumer
+from .consumers.output import OutputConsumer
 
 sockets = [
     path("sandboxes/", ListConsumer.as_asgi()),
     path("sandboxes/<int:pk>/", DetailConsumer.as_asgi()),
+    path("jobs/<int:job>/output/", OutputConsumer.as_asgi()),
 ]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import pages, verbs
+from .views import output, pages, verbs
 
 app_name = "sandboxes"
 urlpatterns = [
@@ -15,6 +15,6 @@ urlpatterns = [
     path("sandboxes/<int:pk>/send/", verbs.send, name="send"),
     path("sandboxes/<int:pk>/turns/<int:turn>/edit/", verbs.edit, name="edit"),
     path("sandboxes/<int:pk>/turns/<int:turn>/withdraw/", verbs.withdraw, name="withdraw"),
-    path("jobs/<int:job>/output.log", pages.job_log, name="job-log"),
+    path("jobs/<int:job>/output.log", output.job_log, name="job-log"),
     *[path(f"sandboxes/<int:pk>/{verb}/", verbs.do, {"verb": verb}, name=verb) for verb in verbs.SANDBOX_VERBS],
 ]

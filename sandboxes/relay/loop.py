@@ -34,6 +34,7 @@ class Relay:
     def __init__(self) -> None:
         self.followers: dict[int, Follower] = {}
         self.tasks: dict[int, asyncio.Task[None]] = {}
+        self.leaving: set[asyncio.Task[None]] = set()  # cancelled, on their way out
         self.dirty = asyncio.Event()
         self.stopping = asyncio.Event()
         self.flusher = ThreadPoolExecutor(1, "flush")
@@ -48,7 +49,7 @@ class Relay:
         loops = [asyncio.create_task(loop()) for loop in (self.take_jobs, self.keep_leases, self.flush_all)]
         ended = asyncio.create_task(self.stopping.wait())
         finished, _ = await asyncio.wait([ended, *loops], return_when=asyncio.FIRST_COMPLETED)
-        followed = list(self.tasks.values())
+        followed = [*self.tasks.values(), *self.leaving]
         for task in (*loops, *followed, ended):
             task.cancel()
         await asyncio.gather(*loops, *followed, ended, return_exceptions=True)
@@ -139,6 +140,8 @@ class Relay:
         task = self.tasks.pop(job, None)
         if task and task is not asyncio.current_task():
             task.cancel()
+            self.leaving.add(task)
+            task.add_done_callback(self.leaving.discard)
 
     async def keep_leases(self) -> None:
         """Renew about every second; what is somebody else's, over or asleep is dropped."""

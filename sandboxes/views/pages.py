@@ -3,7 +3,7 @@
 import secrets
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_safe
 
@@ -11,7 +11,7 @@ from codecourier.access import person, project_of
 from sandboxes import e2b
 from sandboxes.forms import SandboxForm, like, summary
 from sandboxes.listing import listing
-from sandboxes.models import Job, Output, Sandbox
+from sandboxes.models import Sandbox
 from sandboxes.record import record
 
 
@@ -56,13 +56,3 @@ def detail(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     sandbox = sandbox_of(request, slug, pk)
     context = record(sandbox, request.GET.get("job", ""), request.GET.get("tab", ""))
     return render(request, "sandboxes/sandbox_detail.html", context)
-
-
-@require_safe
-def job_log(request: HttpRequest, slug: str, job: int) -> StreamingHttpResponse:
-    """Everything one command printed, as a file, row by row."""
-    found = get_object_or_404(Job, sandbox__project=project_of(request, slug), pk=job)
-    rows = Output.objects.filter(job=found).order_by("seq").values_list("data", flat=True)
-    headers = {"Content-Disposition": f'attachment; filename="job-{found.pk}.log"'}
-    data = (bytes(row) for row in rows.iterator())
-    return StreamingHttpResponse(data, content_type="application/octet-stream", headers=headers)

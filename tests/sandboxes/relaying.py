@@ -128,12 +128,28 @@ async def relaying() -> AsyncIterator[Relay]:
         await task
 
 
+async def until(look: Callable[[], Awaitable[object]], seconds: float = 10) -> None:
+    """Ask until the answer is true; TimeoutError when it isn't in time."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await look():
+                return
+            await asyncio.sleep(0.01)
+
+
+async def printed_something(job: Job) -> None:
+    """Until the first row is there."""
+    await until(Output.objects.filter(job=job).aexists)
+
+
 async def ended(job: Job, seconds: float = 30) -> Job:
     """The job once it is over."""
-    async with asyncio.timeout(seconds):
-        while job.status in Job.LIVE:
-            await asyncio.sleep(0.02)
-            await job.arefresh_from_db()
+
+    async def over() -> bool:
+        await job.arefresh_from_db()
+        return job.final
+
+    await until(over, seconds)
     return job
 
 

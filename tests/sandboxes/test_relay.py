@@ -13,10 +13,20 @@ from django.db import DataError, OperationalError, connections
 from django.utils import timezone
 
 from codecourier.models import Project, Variable
-from sandboxes.models import Job, Output, Sandbox, Template
+from sandboxes.models import Job, Sandbox, Template
 from sandboxes.relay import flush, follower
 from sandboxes.relay.fold import Batch
-from tests.sandboxes.relaying import Folder, ended, folder, relaying, running_sandbox, stored, truth
+from tests.sandboxes.relaying import (
+    Folder,
+    ended,
+    folder,
+    printed_something,
+    relaying,
+    running_sandbox,
+    stored,
+    truth,
+    until,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,9 +85,7 @@ async def test_a_stream_that_breaks_is_taken_up_where_it_broke(machine: Folder, 
 async def test_a_relay_that_stops_leaves_the_rest_to_the_next_one(machine: Folder, sandbox: Sandbox) -> None:
     async with relaying():
         job = await machine.start(sandbox, "for i in $(seq 100); do echo line $i; sleep 0.01; done")
-        async with asyncio.timeout(10):
-            while not await Output.objects.filter(job=job).aexists():
-                await asyncio.sleep(0.01)
+        await printed_something(job)
     await job.arefresh_from_db()
     assert job.lease_until is None
     async with relaying():
@@ -97,14 +105,10 @@ async def test_two_relays_share_a_job_without_doubling_it(machine: Folder, sandb
 async def test_an_epoch_that_is_not_ours_any_more_writes_nothing(machine: Folder, sandbox: Sandbox) -> None:
     async with relaying() as relay:
         job = await machine.start(sandbox, "echo first; sleep 0.7; echo second; sleep 30")
-        async with asyncio.timeout(10):
-            while not await Output.objects.filter(job=job).aexists():
-                await asyncio.sleep(0.01)
+        await printed_something(job)
         later = timezone.now() + Job.LEASE * 10
         await Job.objects.filter(pk=job.pk).aupdate(lease_epoch=99, lease_until=later)
-        async with asyncio.timeout(10):
-            while relay.followers:
-                await asyncio.sleep(0.02)
+        await until(lambda: answer(not relay.followers))
     assert (await stored(job))["stdout"] == b"first\n"
 
 
@@ -123,9 +127,6 @@ async def test_a_flush_that_committed_without_an_answer_stores_nothing_twice(
     monkeypatch.setattr(flush, "write", cut_off)
     async with relaying():
         job = await ended(await machine.start(sandbox, "for i in $(seq 50); do echo line $i; sleep 0.01; done"))
-        async with asyncio.timeout(10):
-            while (await stored(job)).get("stdout") != truth(machine, job)["stdout"]:
-                await asyncio.sleep(0.02)
     assert len(failed) == 3
     assert await stored(job) == truth(machine, job)
     assert job.status == "exited"
@@ -156,9 +157,7 @@ async def test_what_the_database_refuses_becomes_a_visible_note(
 async def test_a_machine_that_is_gone_ends_the_job_as_lost(machine: Folder, sandbox: Sandbox) -> None:
     async with relaying():
         job = await machine.start(sandbox, "echo hello; sleep 60")
-        async with asyncio.timeout(10):
-            while not await Output.objects.filter(job=job).aexists():
-                await asyncio.sleep(0.01)
+        await printed_something(job)
         machine.gone = True
         machine.followers[-1].kill()
         await ended(job)
@@ -169,17 +168,11 @@ async def test_a_machine_that_is_gone_ends_the_job_as_lost(machine: Folder, sand
 async def test_a_sleeping_machine_is_never_reached(machine: Folder, sandbox: Sandbox) -> None:
     async with relaying():
         job = await machine.start(sandbox, "echo one; sleep 1.5; echo two")
-        async with asyncio.timeout(10):
-            while not await Output.objects.filter(job=job).aexists():
-                await asyncio.sleep(0.01)
+        await printed_something(job)
         await Sandbox.objects.filter(pk=sandbox.pk).aupdate(status="paused", running_since=None)
-        async with asyncio.timeout(10):
-            while (await Job.objects.aget(pk=job.pk)).lease_until:
-                await asyncio.sleep(0.02)
+        await until(Job.objects.filter(pk=job.pk, lease_until=None).aexists)
         reached = len(machine.followers)
-        async with asyncio.timeout(10):
-            while not any(b'"exit"' in line for line in machine.spool(job)):
-                await asyncio.sleep(0.02)
+        await ended_in_spool(machine, job)
         assert len(machine.followers) == reached
         assert (await stored(job))["stdout"] == b"one\n"
         await Sandbox.objects.filter(pk=sandbox.pk).aupdate(status="running", running_since=timezone.now())
@@ -206,7 +199,8 @@ async def test_a_spool_that_was_tampered_with_is_told_and_followed_to_its_end(
         {"error": "not from the courier"},
         {"seq": 1, "t": 0, "stream": "stdout", "data": "AAAA"},
         {"seq": 9, "t": 1, "stream": "stdout", "data": base64.b64encode(b"nine\n").decode()},
-        {"seq": 10, "t": 2, "exit": {"code": 2**40, "signal": None, "reason": "a\0b", "message": "\ud800\0", "seconds": 1e400}},
+        {"seq": 10, "t": 2, "exit": {"code": 2**40, "signal": None, "reason": "a\0b", "message": "\ud800\0",
+                                    "seconds": 1e400}},
     ]  # fmt: skip
     job = await machine.start(sandbox, "echo one")
     await ended_in_spool(machine, job)
@@ -234,6 +228,9 @@ async def test_a_job_whose_files_are_gone_is_given_up(
 
 async def ended_in_spool(machine: Folder, job: Job) -> None:
     """Until the courier has written the exit record."""
-    async with asyncio.timeout(10):
-        while not any(b'"exit"' in line for line in machine.spool(job)):
-            await asyncio.sleep(0.02)
+    await until(lambda: answer(any(b'"exit"' in line for line in machine.spool(job))))
+
+
+async def answer(value: bool) -> bool:
+    """A plain condition, to be awaited."""
+    return value

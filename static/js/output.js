@@ -1,0 +1,224 @@
+// The output of one job in a terminal: follows its socket from where this browser is, comes back after every loss.
+// Frames: first and last row as 64-bit numbers, then bytes. What is printed is never trusted to act on the page.
+const { Terminal, FitAddon, WebLinksAddon } = globalThis;
+
+const HEADER = 16;
+const TAIL_LINES = 10000;
+const ASLEEP_MS = 10000;
+const ENDED = 1000;
+const ANONYMOUS = 4401;
+const GONE = 4404;
+// OSC sequences that would rename the page's title or reach the clipboard, and CSI t, which asks about the window.
+const IGNORED_OSC = [0, 1, 2, 4, 8, 10, 11, 12, 52, 104, 110, 111, 112];
+
+const screens = new Map();
+
+class Screen {
+  constructor(element) {
+    this.element = element;
+    this.terminal = new Terminal({
+      convertEol: true, disableStdin: true, scrollback: TAIL_LINES, fontSize: 13, allowProposedApi: false,
+      screenReaderMode: false, cursorStyle: "underline", cursorInactiveStyle: "none",
+      fontFamily: getComputedStyle(element).getPropertyValue("--tblr-font-monospace") || "monospace",
+      linkHandler: null, theme: colours(element),
+    });
+    this.fit = new FitAddon.FitAddon();
+    this.terminal.loadAddon(this.fit);
+    this.terminal.loadAddon(new WebLinksAddon.WebLinksAddon(open));
+    this.bar = this.part("div", "output-bar");
+    this.bar.setAttribute("role", "status");
+    this.newest = this.part("button", "btn btn-sm output-newest", "Jump to newest");
+    this.newest.type = "button";
+    this.newest.addEventListener("click", () => this.terminal.scrollToBottom());
+    this.tame();
+    this.terminal.open(element);
+    this.terminal.onScroll(() => this.showNewest());
+    element.addEventListener("wheel", () => requestAnimationFrame(() => this.showNewest()), { passive: true });
+    new ResizeObserver(() => this.resize()).observe(element);
+    this.follow();
+  }
+
+  part(tag, classes, text = "") {
+    const made = document.createElement(tag);
+    made.className = classes;
+    made.textContent = text;
+    made.hidden = true;
+    this.element.append(made);
+    return made;
+  }
+
+  tame() {
+    for (const code of IGNORED_OSC) this.terminal.parser.registerOscHandler(code, () => true);
+    this.terminal.parser.registerCsiHandler({ final: "t" }, () => true);
+    // Mouse reports and the alternate screen make sense only where somebody can type.
+    this.terminal.parser.registerCsiHandler({ prefix: "?", final: "h" }, (modes) => modes.some((mode) => mode !== 25 && mode !== 7));
+  }
+
+  resize() {
+    if (this.element.clientHeight) this.fit.fit();
+  }
+
+  // Another job, or the first one: begin anew.
+  follow() {
+    this.url = this.element.dataset.url || "";
+    this.last = 0;
+    this.over = false;
+    this.attempt = 0;
+    this.terminal.reset();
+    this.say("");
+    this.connect();
+  }
+
+  connect() {
+    clearTimeout(this.timer);
+    this.drop();
+    if (!this.url || this.over) return;
+    const query = this.last ? `?after=${this.last}` : "?tail=1";
+    const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}${this.url}${query}`);
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = (event) => this.take(socket, event.data);
+    socket.onclose = (event) => this.closed(event.code);
+    this.socket = socket;
+  }
+
+  drop() {
+    if (!this.socket) return;
+    this.socket.onclose = this.socket.onmessage = null;
+    this.socket.close();
+    this.socket = null;
+  }
+
+  closed(code) {
+    this.socket = null;
+    if (this.over && code === ENDED) return;
+    if (code === ANONYMOUS) return location.reload();
+    if (code === GONE) return this.say("This output isn't there for you any more.");
+    this.say("Connection lost. Trying again…");
+    const longest = Math.min(15000, 250 * 2 ** this.attempt++);
+    this.timer = setTimeout(() => this.connect(), longest * (0.5 + Math.random() / 2));
+  }
+
+  take(socket, data) {
+    if (typeof data === "string") return this.told(JSON.parse(data));
+    const view = new DataView(data);
+    const first = Number(view.getBigUint64(0));
+    const last = Number(view.getBigUint64(8));
+    if (last <= this.last) return this.acknowledge(socket, last);
+    if (this.last && first > this.last + 1) this.missing(first - this.last - 1);
+    this.last = last;
+    this.terminal.write(new Uint8Array(data, HEADER), () => this.acknowledge(socket, last));
+  }
+
+  acknowledge(socket, seq) {
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ ack: seq }));
+  }
+
+  told(message) {
+    if (message.start) {
+      this.attempt = 0;
+      this.say("");
+      if (!this.last) this.last = message.start.first - 1;
+      if (message.start.skipped) this.remark(`${kilobytes(message.start.skipped)} before this are in the raw download`);
+    }
+    if (message.end) {
+      if (message.end.last > this.last) this.missing(message.end.last - this.last);
+      this.over = true;
+    }
+  }
+
+  missing(count) {
+    this.remark(`${count} records missing`);
+  }
+
+  remark(text) {
+    this.terminal.write(`\x1b[0m\r\n\x1b[2m[${text}]\x1b[0m\r\n`);
+  }
+
+  say(text) {
+    this.bar.textContent = text;
+    this.bar.hidden = !text;
+  }
+
+  showNewest() {
+    const buffer = this.terminal.buffer.active;
+    this.newest.hidden = buffer.viewportY >= buffer.baseY;
+  }
+
+  changed() {
+    if ((this.element.dataset.url || "") !== this.url) this.follow();
+  }
+
+  // After sleep, or when the network is back: at once, not when the back-off says so.
+  hurry() {
+    if (this.over || (this.socket && this.socket.readyState === WebSocket.CONNECTING)) return;
+    this.attempt = 0;
+    this.connect();
+  }
+}
+
+function open(event, address) {
+  const url = URL.parse ? URL.parse(address) : new URL(address);
+  if (url && ["http:", "https:"].includes(url.protocol)) window.open(url.href, "_blank", "noopener,noreferrer");
+}
+
+function kilobytes(count) {
+  return count < 1024 * 1024 ? `${Math.ceil(count / 1024)} KB` : `${(count / 1024 / 1024).toFixed(1)} MB`;
+}
+
+function colours(element) {
+  const style = getComputedStyle(element);
+  const of = (name, other) => style.getPropertyValue(name).trim() || other;
+  const background = of("--output-background", of("--tblr-bg-surface", "#ffffff"));
+  const foreground = of("--output-foreground", of("--tblr-body-color", "#1f2937"));
+  return { background, foreground, cursor: background, selectionBackground: of("--output-selection", "#7aa2f766"), ...palette(element) };
+}
+
+// Colours of the ANSI set that can be read on a light page; on a dark one xterm's own are right.
+function palette(element) {
+  const dark = element.closest("[data-bs-theme=dark]") || document.documentElement.dataset.bsTheme === "dark";
+  if (dark) return {};
+  return {
+    black: "#24292f", red: "#b42318", green: "#116329", yellow: "#7a5200", blue: "#0550ae", magenta: "#8250df", cyan: "#0f6b74",
+    white: "#57606a", brightBlack: "#57606a", brightRed: "#c0392b", brightGreen: "#1a7f37", brightYellow: "#8a6100",
+    brightBlue: "#2563eb", brightMagenta: "#9333ea", brightCyan: "#0e7490", brightWhite: "#24292f",
+  };
+}
+
+function find() {
+  for (const element of document.querySelectorAll("[data-output]")) {
+    if (screens.has(element)) screens.get(element).changed();
+    else screens.set(element, new Screen(element));
+  }
+  for (const [element, screen] of screens) {
+    if (element.isConnected) continue;
+    clearTimeout(screen.timer);
+    screen.drop();
+    screen.terminal.dispose();
+    screens.delete(element);
+  }
+}
+
+// What a terminal does inside itself is no change of the page.
+function changed(records) {
+  if (records.some((record) => record.type === "attributes" || !record.target.closest("[data-output]"))) find();
+}
+
+function hurryAll() {
+  for (const screen of screens.values()) screen.hurry();
+}
+
+let seen = Date.now();
+function beat() {
+  const slept = Date.now() - seen > ASLEEP_MS;
+  seen = Date.now();
+  if (slept) hurryAll();
+}
+
+const recolour = () => screens.forEach((screen, element) => (screen.terminal.options.theme = colours(element)));
+new MutationObserver(changed).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-url"] });
+new MutationObserver(recolour).observe(document.documentElement, { attributes: true, attributeFilter: ["data-bs-theme"] });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+window.addEventListener("online", hurryAll);
+document.addEventListener("visibilitychange", () => document.hidden || beat());
+setInterval(beat, 2000);
+find();
