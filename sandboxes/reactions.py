@@ -7,7 +7,8 @@ from django.dispatch import receiver
 from codecourier.lifecycle import moved
 
 from . import tasks
-from .models import Job
+from .models import Job, Sandbox
+from .reasons import Reason
 
 
 @receiver(moved, sender=Job)
@@ -15,3 +16,10 @@ def job_moved(row: Job, **_: Any) -> None:
     """The end of a job, of whatever kind, brings its sandbox forward."""
     if row.final:
         tasks.advance_sandbox.enqueue(row.sandbox_id)
+
+
+@receiver(moved, sender=Sandbox)
+def sandbox_moved(row: Sandbox, **_: Any) -> None:
+    """An end that nobody asked for is told to whoever made it."""
+    if row.final and row.created_by_id and row.reason not in {Reason.USER, Reason.FINISHED}:
+        tasks.tell_end.enqueue(row.pk)

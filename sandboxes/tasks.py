@@ -2,6 +2,8 @@
 
 from django.tasks import task
 
+from codecourier.models import Notification
+
 from . import fleet
 from .models import Sandbox
 
@@ -12,3 +14,19 @@ def advance_sandbox(pk: int) -> None:
     with Sandbox.claim(pk) as sandbox:
         if sandbox:
             fleet.advance(sandbox)
+
+
+@task
+def tell_end(pk: int) -> None:
+    """Tell its maker that a sandbox ended otherwise than asked; told once, however often it is delivered."""
+    sandbox = Sandbox.objects.select_related("created_by", "project").filter(pk=pk).first()
+    if sandbox is None or sandbox.created_by is None:
+        return
+    Notification.tell(
+        sandbox.created_by,
+        f"sandbox-{pk}-end",
+        f"{sandbox}: {sandbox.detail}",
+        level=Notification.Level.ERROR if sandbox.status == Sandbox.Status.ERROR else Notification.Level.WARNING,
+        project=sandbox.project,
+        url=f"/p/{sandbox.project.slug}/sandboxes/{pk}/",
+    )

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 COURTESY = timedelta(seconds=2)
 # A create may take this long before its machine counts as nobody's.
 NEWBORN = timedelta(minutes=3)
+# A pause that is under way is left alone for so long.
+SETTLED = timedelta(seconds=10)
 RECONCILE_EVERY, PURGE_EVERY = 15, 3600
 
 
@@ -59,9 +61,19 @@ def reconcile_provider(provider: e2b.Provider) -> None:
     for machine in found.values():
         if machine.id not in claimed and not newborn(machine):
             remove(provider, machine)
+    for sandbox in Sandbox.objects.filter(provider=provider.name, status="paused", wanted=Wanted.PAUSE):
+        if sandbox.provider_id in found and sandbox.status_at < timezone.now() - SETTLED:
+            put_back_to_sleep(sandbox, found[sandbox.provider_id], provider)
     rows = Sandbox.objects.filter(provider=provider.name, status__in=["running", "paused"])
     for sandbox in rows.exclude(provider_id__in=found):
         miss(sandbox, provider)
+
+
+def put_back_to_sleep(sandbox: Sandbox, machine: e2b.Info, provider: e2b.Provider) -> None:
+    """A machine that something resumed while its row sleeps: connecting wakes it, and it costs while awake."""
+    if machine.state == "running":
+        logger.warning("Sandbox %s sleeps but its machine was awake: paused again", sandbox.pk)
+        e2b.pause(provider, machine.id)
 
 
 def newborn(machine: e2b.Info) -> bool:

@@ -7,7 +7,8 @@ import pytest
 from django.utils import timezone
 
 from codecourier.lifecycle import sweep
-from sandboxes import e2b, fleet, upkeep
+from codecourier.models import User
+from sandboxes import e2b, fleet, tasks, upkeep
 from sandboxes.models import Orphan, Sandbox
 from tests.faults import Faults
 
@@ -167,11 +168,14 @@ def test_a_machine_of_somebody_else_is_left_alone(provider: Faults, launch: Laun
     e2b.kill(place, other.id)
 
 
-def test_a_worker_that_died_after_create_costs_no_second_machine(provider: Faults, launch: Launch, work: Work) -> None:
+def test_a_worker_that_died_after_create_costs_no_second_machine(
+    provider: Faults, launch: Launch, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sandbox = launch()
-    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(e2b, "info", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        work()
+        with pytest.raises(KeyboardInterrupt):
+            work()
     Sandbox.objects.filter(pk=sandbox.pk).update(lease_until=timezone.now() - timedelta(seconds=1), provider_id="")
     assert again(sandbox, work).status == "running"
     assert [machine.id for machine in machines()] == [sandbox.provider_id]
@@ -222,3 +226,32 @@ def test_a_pause_that_fails_for_good_lets_it_run_on(provider: Faults, launch: La
     Sandbox.objects.filter(pk=sandbox.pk).update(stop_by=timezone.now() - timedelta(seconds=1))
     again(sandbox, work)
     assert (sandbox.status, sandbox.wanted) == ("running", "run")
+
+
+def test_a_machine_that_woke_while_its_row_sleeps_is_paused_again(provider: Faults, launch: Launch, work: Work) -> None:
+    sandbox = launch()
+    work()
+    sandbox.refresh_from_db()
+    fleet.pause(sandbox, None)
+    work()
+    e2b.connect(e2b.local_provider(), sandbox.provider_id)
+    assert machines()[0].state == "running"
+    Sandbox.objects.filter(pk=sandbox.pk).update(status_at=timezone.now() - timedelta(minutes=1))
+    upkeep.reconcile_provider(e2b.local_provider())
+    assert machines()[0].state == "paused"
+
+
+def test_an_end_that_nobody_asked_for_is_told_once(launch: Launch, work: Work, owner: User) -> None:
+    sandbox = launch()
+    fleet.finish(sandbox, "error", "lost")
+    tasks.tell_end.enqueue(sandbox.pk)
+    work()
+    told = owner.notifications.get()
+    assert (told.level, told.url) == ("error", f"/p/rocket/sandboxes/{sandbox.pk}/")
+    assert "machine is gone" in told.text
+
+
+def test_an_end_by_a_person_is_told_to_nobody(launch: Launch, work: Work, owner: User) -> None:
+    fleet.finish(launch(), "killed", "user")
+    work()
+    assert not owner.notifications.exists()
