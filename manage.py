@@ -4,7 +4,7 @@
 import os
 import sys
 
-if sys.version_info < (3, 12):
+if sys.version_info < (3, 12):  # noqa: UP036 (it is for whoever runs it with another Python)
     sys.exit(f"CodeCourier needs Python 3.12 or newer, this is {sys.version.split()[0]}: use `uv run manage.py ...`.")
 
 try:

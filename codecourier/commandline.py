@@ -19,6 +19,6 @@ def run(argv: list[str]) -> int:
             postgres.ensure(settings.STATE)
         execute_from_command_line(argv)
     except (ImproperlyConfigured, postgres.PostgresError) as error:
-        print(f"CodeCourier can't start: {error}", file=sys.stderr)
+        sys.stderr.write(f"CodeCourier can't start: {error}\n")
         return 2
     return 0

@@ -21,7 +21,12 @@ def validate(url: str) -> None:
     if url.startswith("-"):
         raise ValidationError("A repository URL can't start with a dash.")
     if is_local(url):
-        return _validate_local(url)
+        _validate_local(url)
+    else:
+        _validate_remote(url)
+
+
+def _validate_remote(url: str) -> None:
     host = _host(url)
     if _private(host) and not settings.ALLOW_LOCAL_REPOSITORIES:
         raise ValidationError(f"{host} is a private address; this deployment reaches public repositories only.")

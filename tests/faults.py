@@ -107,7 +107,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_DELETE = do_PUT = handle_any
+    # The names are the standard library's.
+    do_GET = do_POST = do_DELETE = do_PUT = handle_any  # noqa: N815
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""

@@ -41,5 +41,5 @@ class Agent(Protocol):
     def turn(self, prompt: str, folder: str) -> Command:
         """The command of one turn; its own files go into `folder`."""
 
-    def judge(self, exit: Exit) -> Verdict:
+    def judge(self, ended: Exit) -> Verdict:
         """What became of a turn that came to its own end."""

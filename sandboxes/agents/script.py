@@ -14,10 +14,10 @@ class Script:
         text = prompt.replace("\r\n", "\n")
         return Command(argv=("bash", path), files={path: text.encode(errors="surrogateescape")})
 
-    def judge(self, exit: Exit) -> Verdict:
+    def judge(self, ended: Exit) -> Verdict:
         """Exit status 0 or not."""
-        if exit.code == 0:
+        if ended.code == 0:
             return Verdict("succeeded")
-        if exit.signal:
-            return Verdict("failed", "exit", f"The script was ended by signal {exit.signal}.")
-        return Verdict("failed", "exit", f"The script ended with exit status {exit.code}.")
+        if ended.signal:
+            return Verdict("failed", "exit", f"The script was ended by signal {ended.signal}.")
+        return Verdict("failed", "exit", f"The script ended with exit status {ended.code}.")

@@ -22,7 +22,8 @@ def sandbox(project: Project, owner: User, template: Template) -> Sandbox:
 def test_a_move_writes_status_reason_and_timeline_together(sandbox: Sandbox) -> None:
     assert sandbox.enter("error", reason="lost")
     last = sandbox.history.last()
-    assert last and (last.old, last.new, last.reason) == ("creating", "error", "lost")
+    assert last
+    assert (last.old, last.new, last.reason) == ("creating", "error", "lost")
     sandbox.refresh_from_db()
     assert sandbox.status == "error"
     assert sandbox.ended_at is not None

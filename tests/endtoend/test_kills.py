@@ -60,7 +60,7 @@ def check_complete(sandbox: Sandbox, turn: Turn) -> None:
     assert turn.status == "succeeded", turn.detail
     expected = redact_spool(spool_lines(sandbox, job), Redactor(sandbox.project.secrets()))
     for stream in (Output.Stream.STDOUT, Output.Stream.STDERR):
-        assert printed(job, stream) == expected[stream.label], f"{stream.label} differs"
+        assert printed(job, stream) == expected[str(stream.label)], f"{stream.label} differs"
     seqs = list(Output.objects.filter(job=job).order_by("seq").values_list("seq", flat=True))
     assert seqs == list(range(1, len(seqs) + 1))
     assert b"canary" not in printed(job)
@@ -130,9 +130,8 @@ def test_a_worker_killed_inside_the_boot_costs_seconds_not_the_sandbox(stack: St
     made = [stack.launch(project, "echo done", setup_script="echo set up") for _ in range(4)]
     for sandbox in made:
         wanted = pick.choice(["create", "setup-script", "inject"])
-        wait_for(
-            lambda s=sandbox, w=wanted: s.phases.filter(name=w).exclude(status="waiting").exists(), f"phase {wanted}"
-        )
+        begun = sandbox.phases.filter(name=wanted).exclude(status="waiting")
+        wait_for(begun.exists, f"phase {wanted}")
         stack.kill("worker")
         stack.start("worker")
     for sandbox in made:
@@ -160,7 +159,9 @@ def test_stop_saves_what_was_printed_and_leaves_nothing(stack: Stack, project: P
     turn = turn_of(sandbox)
     assert (turn.status, turn.reason) == ("interrupted", "interrupted")
     place = e2b.local_provider()
-    wait_for(lambda: sandbox.provider_id not in {machine.id for machine in e2b.machines(place)}, "its machine to be gone")
+    wait_for(
+        lambda: sandbox.provider_id not in {machine.id for machine in e2b.machines(place)}, "its machine to be gone"
+    )
 
 
 def test_a_second_stop_does_not_wait(stack: Stack, project: Project) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
 
 from codecourier.models import Project, User
-from sandboxes import fleet
+from sandboxes import e2b, fleet
 from sandboxes.models import Sandbox, Template
 from tests import faults, local_host
 
@@ -37,7 +38,7 @@ def launch(project: Project, owner: User, template: Template) -> Iterator[Callab
     """Launches sandboxes of the project; what lives at the end of the test is removed."""
     made: list[Sandbox] = []
 
-    def make(prompt: str = "", **fields: object) -> Sandbox:
+    def make(prompt: str = "", **fields: Any) -> Sandbox:
         made.append(fleet.launch(project, owner, template=template, prompt=prompt, **fields))
         return made[-1]
 
@@ -45,4 +46,4 @@ def launch(project: Project, owner: User, template: Template) -> Iterator[Callab
     for sandbox in made:
         sandbox.refresh_from_db()
         if sandbox.provider_id and not sandbox.released_at:
-            fleet.e2b.kill(fleet.e2b.provider_of(sandbox.project), sandbox.provider_id)
+            e2b.kill(e2b.provider_of(sandbox.project), sandbox.provider_id)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from codecourier.lifecycle import sweep
@@ -97,7 +98,7 @@ def test_a_provider_that_hangs_ends_in_overdue_and_its_late_machine_is_removed(
 
 def machines_of() -> str:
     """The mark of this deployment."""
-    return str(fleet.settings.DEPLOYMENT)
+    return str(settings.DEPLOYMENT)
 
 
 def test_stop_works_while_the_provider_answers_nothing(

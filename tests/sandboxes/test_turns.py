@@ -1,6 +1,7 @@
 """The queue of messages, and what becomes of a turn when its job ends."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -30,7 +31,7 @@ def running(sandbox: Sandbox) -> Turn:
     return turn
 
 
-def ended(turn: Turn, **fields: object) -> Turn:
+def ended(turn: Turn, **fields: Any) -> Turn:
     """The turn after its job came to that end and was looked at."""
     job = turn.job
     assert job

@@ -124,6 +124,5 @@ def closing(record: dict[str, Any], options: dict[str, Any], command: BaseComman
         print(watching.as_json(record), flush=True)  # noqa: T201
         return
     seconds = f"{record['seconds']:.1f} s" if record["seconds"] is not None else "never ran"
-    command.stderr.write(
-        f"· sandbox {record['sandbox']}: turn {record['turn']}, {seconds}, {record['lines']} lines, {record['bytes']} bytes"
-    )
+    printed = f"{record['lines']} lines, {record['bytes']} bytes"
+    command.stderr.write(f"· sandbox {record['sandbox']}: turn {record['turn']}, {seconds}, {printed}")
