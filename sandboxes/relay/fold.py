@@ -159,7 +159,11 @@ class Fold:
         self._move(stored=self.cursor.stored + len(data))
         if data:
             self._append(stream, data)
-        if room <= len(data) and not self.cursor.capped:
+        self._cap()
+
+    def _cap(self) -> None:
+        """Say once that nothing more is kept."""
+        if self.cursor.stored >= self.cap and not self.cursor.capped:
             self._move(capped=True)
             self._mark(f"only the first {self.cap // (1024 * 1024)} MB are stored; the rest is in the machine")
 
@@ -168,6 +172,7 @@ class Fold:
         if not self.cursor.capped:
             self._mark(text)
             self._move(stored=self.cursor.stored + len(text))
+            self._cap()
 
     def _mark(self, text: str) -> None:
         self._append(NOTE, f"[{text}]\n".encode())
