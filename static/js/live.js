@@ -55,7 +55,7 @@
     beforeAttributeUpdated(name, node) {
       if (name === "open" && node.matches("details")) return false;
       if (name === "checked") return false;
-      if (name === "value" && (node.matches("textarea, input[type=text]") && node.value !== node.defaultValue)) return false;
+      if (name === "value" && ["text", "textarea"].includes(node.type) && node.value !== node.defaultValue) return false;
       return !(node.matches("[data-output]") && !name.startsWith("data-"));
     },
   });

@@ -151,6 +151,11 @@
     setTimeout(() => all("button", event.target).forEach((button) => (button.disabled = true)));
   }
 
+  function enableAll() {
+    const stuck = all("[data-submit] button, [data-autosubmit] input, [data-autosubmit] select");
+    for (const field of stuck) field.disabled = false;
+  }
+
   function change(event) {
     const form = event.target.form;
     if (form?.matches("[data-autosubmit]") && !event.target.matches("[type=search]")) sendFilters(form);
@@ -198,7 +203,7 @@
   document.addEventListener("htmx:afterRequest", sent);
   document.addEventListener("htmx:sendError", failed);
   document.addEventListener("htmx:wsAfterMessage", () => (tick(), countChosen()));
-  window.addEventListener("pageshow", () => all("[data-submit] button").forEach((button) => (button.disabled = false)));
+  window.addEventListener("pageshow", enableAll);
   setInterval(tick, 1000);
   tick();
   countChosen();

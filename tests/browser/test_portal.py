@@ -101,6 +101,21 @@ def test_what_is_being_written_survives_changes(page: Page, sandbox: Sandbox, me
     expect(edited).to_have_value("echo edited, not sav")
 
 
+def test_a_title_that_is_being_written_survives_and_is_saved(page: Page, sandbox: Sandbox):
+    visit(page, f"{LIST}{sandbox.pk}/")
+    page.get_by_label("Change the title").click()
+    field = page.get_by_label("Title", exact=True)
+    field.fill("Nightly te")
+    field.blur()
+    sandbox.enter("paused", reason="user")
+    expect(page.locator("#heading")).to_contain_text("Paused")
+    expect(field).to_have_value("Nightly te")
+    field.fill("Nightly tests")
+    field.press("Enter")
+    expect(page.get_by_role("heading", name="Nightly tests")).to_be_visible()
+    expect(field).to_be_hidden()
+
+
 def test_a_refusal_keeps_what_was_written(page: Page, sandbox: Sandbox, faults: list[str]):
     visit(page, f"{LIST}{sandbox.pk}/")
     page.get_by_label("Message to the agent").fill("echo too late")

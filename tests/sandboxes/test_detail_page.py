@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from codecourier.models import Project, User
 from sandboxes import fleet
-from sandboxes.models import Job, Output, Phase, Sandbox, Template, Turn
+from sandboxes.models import Job, Phase, Sandbox, Template, Turn
 from tests.sandboxes.pages import make
 
 
@@ -68,15 +68,6 @@ def test_the_newest_output_is_followed_unless_another_is_chosen(member_client: C
     assert f'data-url="/ws/p/rocket/jobs/{first.pk}/output/"' in chosen
     assert f'ws-connect="/ws/p/rocket/sandboxes/{sandbox.pk}/?job={first.pk}"' in chosen
     assert f'data-url="/ws/p/rocket/jobs/{second.pk}/output/"' in page(member_client, sandbox, "job=99999999")
-
-
-def test_raw_output_is_what_is_stored(member_client: Client, sandbox: Sandbox):
-    job = Job.objects.create(sandbox=sandbox, kind="turn", status="exited")
-    for seq, data in enumerate([b"one\n", b"\xff\x00two"], 1):
-        Output.objects.create(job=job, seq=seq, t_ms=0, stream=1, data=data)
-    answer: Any = member_client.get(f"/p/rocket/jobs/{job.pk}/output.log")
-    assert b"".join(answer.streaming_content) == b"one\n\xff\x00two"
-    assert answer["Content-Disposition"].startswith("attachment")
 
 
 def test_stop_shows_the_wish_and_a_second_stop_skips_the_saving(member_client: Client, sandbox: Sandbox, member: User):
