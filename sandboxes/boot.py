@@ -71,7 +71,7 @@ def make_machine(sandbox: Sandbox, phase: Phase) -> bool:
     provider = e2b.provider_of(sandbox.project)
     if not sandbox.provider_id:
         _create(sandbox, provider)
-    machine = e2b.connect(provider, sandbox.provider_id)
+    machine = e2b.machine_of(sandbox)
     machine.write({f"{jobs.COURIER}/courier.py": courier.SOURCE}, "hand over the courier")
     if not sandbox.repository_url:
         machine.run(f"git init -q -b main {jobs.PROJECT}", "make the working folder")
@@ -94,6 +94,7 @@ def _create(sandbox: Sandbox, provider: e2b.Provider) -> None:
     said = e2b.info(provider, machine.id)
     Sandbox.objects.filter(pk=sandbox.pk).update(real_cpu=said.cpu, real_memory_mb=said.memory_mb)
     sandbox.refresh_from_db()
+    vars(sandbox)["_machine"] = machine
 
 
 def _kept_until() -> object:
@@ -104,7 +105,7 @@ def run_job(sandbox: Sandbox, phase: Phase) -> bool:
     """A phase that is one command in the machine."""
     job = _job(sandbox, phase.name)
     if job.status == Job.Status.STARTING:
-        jobs.start(job, e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id))
+        jobs.start(job, e2b.machine_of(sandbox))
         return False
     if job.status == Job.Status.RUNNING:
         return False
@@ -139,7 +140,7 @@ def why(sandbox: Sandbox, phase: Phase, job: Job) -> tuple[str, str]:
 
 def inject(sandbox: Sandbox, phase: Phase) -> bool:
     """Files and git settings, outside the repository's history."""
-    machine = e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
+    machine = e2b.machine_of(sandbox)
     variables = [(variable.name, variable.value) for variable in sandbox.project.variables.all()]
     if variables:
         machine.write({f"{jobs.COURIER}/env": dotenv(variables).encode()}, "hand over the environment")
@@ -178,7 +179,7 @@ def _quoted(value: str) -> str:
 
 def check_agent(sandbox: Sandbox, phase: Phase) -> bool:
     """The CLI answers with its version before anything is asked of it."""
-    machine = e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
+    machine = e2b.machine_of(sandbox)
     version = machine.run(AGENTS[sandbox.tool].check, f"find {sandbox.tool} in the machine").strip()
     return phase.end(P.SUCCEEDED, detail=version[:200])
 

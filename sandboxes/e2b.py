@@ -242,6 +242,15 @@ def connect(provider: Provider, machine_id: str) -> Machine:
         return Machine(_client(provider).Sandbox.connect(machine_id, timeout=seconds))
 
 
+def machine_of(sandbox: Sandbox) -> Machine:
+    """The machine of a row, connected once for as long as this object of the row lives: one step of one worker."""
+    known: Machine | None = vars(sandbox).get("_machine")
+    if known is None or known.id != sandbox.provider_id:
+        known = connect(provider_of(sandbox.project), sandbox.provider_id)
+        vars(sandbox)["_machine"] = known
+    return known
+
+
 async def attach(provider: Provider, machine_id: str) -> AsyncMachine:
     """The same for the relay's loop."""
     with ours("reach the machine"):

@@ -246,7 +246,7 @@ def sleep_on(sandbox: Sandbox) -> None:
 
 def get_up(sandbox: Sandbox) -> None:
     """Resume the machine; its clock goes on."""
-    e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
+    e2b.machine_of(sandbox)
     kept = timezone.now() + settings.PROVIDER_TIMEOUT / 2
     Sandbox.objects.filter(pk=sandbox.pk).update(kept_until=kept, active_at=timezone.now())
     sandbox.enter(S.RUNNING)
@@ -273,7 +273,7 @@ def drained(sandbox: Sandbox) -> bool:
     if sandbox.status == S.PAUSED:
         get_up(sandbox)
     try:
-        machine = e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
+        machine = e2b.machine_of(sandbox)
         for job in working:
             if job.status == Job.Status.STARTING:
                 jobs.abandon(job)

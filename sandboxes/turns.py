@@ -105,7 +105,7 @@ def settle(turn: Turn, sandbox: Sandbox) -> bool:
         return turn.move(T.FAILED, reason=Reason.INTERNAL, detail="Its command is missing.", ended_at=timezone.now())
     job.sandbox = sandbox
     if job.status == Job.Status.STARTING or (job.status == Job.Status.RUNNING and job.stop_reason):
-        act(job, e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id))
+        act(job, e2b.machine_of(sandbox))
     if job.status in Job.LIVE:
         return False
     verdict = judge(job)
