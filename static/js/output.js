@@ -5,7 +5,6 @@ const { Terminal, FitAddon, WebLinksAddon } = globalThis;
 const HEADER = 16;
 const TAIL_LINES = 10000;
 const ASLEEP_MS = 10000;
-const ENDED = 1000;
 const ANONYMOUS = 4401;
 const GONE = 4404;
 // OSC sequences that would rename the page's title or reach the clipboard, and CSI t, which asks about the window.
@@ -20,7 +19,7 @@ class Screen {
       convertEol: true, disableStdin: true, scrollback: TAIL_LINES, fontSize: 13, allowProposedApi: false,
       screenReaderMode: false, cursorStyle: "underline", cursorInactiveStyle: "none",
       fontFamily: getComputedStyle(element).getPropertyValue("--tblr-font-monospace") || "monospace",
-      linkHandler: null, theme: colours(element),
+      linkHandler: { activate: open }, theme: colours(element),
     });
     this.fit = new FitAddon.FitAddon();
     this.terminal.loadAddon(this.fit);
@@ -90,7 +89,7 @@ class Screen {
 
   closed(code) {
     this.socket = null;
-    if (this.over && code === ENDED) return;
+    if (this.over) return;
     if (code === ANONYMOUS) return location.reload();
     if (code === GONE) return this.say("This output isn't there for you any more.");
     this.say("Connection lost. Trying again…");
