@@ -19,7 +19,7 @@ from django.db.models import F, Q
 from django.dispatch import Signal
 from django.utils import timezone
 
-from codecourier import live, registries
+from codecourier import live, queue, registries
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Lifecycle(models.Model):
 class Leased(models.Model):
     """A row that one worker at a time brings forward."""
 
-    LEASE: ClassVar[timedelta] = timedelta(seconds=10)
+    LEASE: ClassVar[timedelta] = timedelta(seconds=6)
 
     lease_owner = models.CharField(max_length=120, blank=True, editable=False)
     lease_epoch = models.BigIntegerField(default=0, editable=False)
@@ -243,7 +243,12 @@ class Keeper:
 
 
 def sweep() -> int:
-    """Enqueue the next step of every row that is due and unleased; the number of rows."""
+    """Enqueue the next step of every row that is due and unleased; the number of rows.
+
+    While the queue is long there is nothing to remind of: without a worker it would only grow.
+    """
+    if queue.is_long():
+        return 0
     return sum(sweep_model(model, task.enqueue) for model, task in registries.sweepers.items())
 
 

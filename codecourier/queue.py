@@ -11,7 +11,11 @@ from django.tasks.base import Task, TaskResult, TaskResultStatus
 from django.utils import timezone
 from django.utils.json import normalize_json
 from django.utils.module_loading import import_string
+from django_q.models import OrmQ
 from django_q.tasks import async_task
+
+# Tasks that wait, from which on the sweep adds none.
+LONG = 200
 
 
 class DjangoQBackend(BaseTaskBackend):
@@ -36,6 +40,12 @@ class DjangoQBackend(BaseTaskBackend):
             errors=[],
             worker_ids=[],
         )
+
+
+def is_long() -> bool:
+    """Whether more waits than the workers have got to."""
+    waiting: int = OrmQ.objects.filter(lock__lte=timezone.now())[:LONG].count()
+    return waiting >= LONG
 
 
 def perform(path: str, args: list[Any], kwargs: dict[str, Any]) -> None:

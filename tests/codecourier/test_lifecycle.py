@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from codecourier import queue
 from codecourier.lifecycle import ForbiddenMove, Transition, sweep
 from codecourier.models import Membership, Project, User
 from sandboxes import fleet
@@ -75,6 +76,14 @@ def test_the_sweep_enqueues_a_due_row_once(sandbox: Sandbox) -> None:
     assert sweep() == 1
     assert sweep() == 0
     assert OrmQ.objects.count() == 1
+
+
+def test_the_sweep_adds_nothing_to_a_queue_that_nobody_works_off(sandbox: Sandbox) -> None:
+    OrmQ.objects.bulk_create(OrmQ(key="codecourier", payload="", lock=timezone.now()) for _ in range(queue.LONG))
+    Sandbox.objects.update(due_at=timezone.now())
+    before = OrmQ.objects.count()
+    assert sweep() == 0
+    assert OrmQ.objects.count() == before
 
 
 def test_the_sweep_leaves_a_leased_row_alone(sandbox: Sandbox) -> None:
