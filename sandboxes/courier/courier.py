@@ -191,6 +191,8 @@ class Job:
         self.path = os.path.join(home, "jobs", name)
         if not os.path.isdir(self.path):
             raise Refusal(f"There is no job {name} in {home}.")
+        # Whole, since another courier on the same machine may have a job of that name.
+        self.mark = os.path.realpath(self.path)
 
     def file(self, leaf: str) -> str:
         return os.path.join(self.path, leaf)
@@ -303,7 +305,7 @@ class Job:
     def is_marked(self, pid: int) -> bool:
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
-                return f"{MARK}={self.name}".encode() in file.read().split(b"\0")
+                return f"{MARK}={self.mark}".encode() in file.read().split(b"\0")
         except OSError:
             return False
 
@@ -475,7 +477,7 @@ class Supervisor:
             os.chdir(self.spec["cwd"])
             env["PWD"] = os.getcwd()  # OpenCode believes PWD over the real folder
         env.update(self.spec["env"])
-        env[MARK] = self.job.name
+        env[MARK] = self.job.mark
         return env
 
     def reset_signals(self) -> None:

@@ -294,7 +294,7 @@ def test_a_hundred_megabytes_without_a_newline_arrive(here: Machine) -> None:
 
 
 def test_environment_of_the_job_names_it(here: Machine) -> None:
-    assert here.run("echo $CODECOURIER_JOB")[0] == {"stdout": b"job\n"}
+    assert here.run("echo ${CODECOURIER_JOB##*/}")[0] == {"stdout": b"job\n"}
 
 
 def test_version_follows_the_source() -> None:
