@@ -29,6 +29,7 @@ class Folder:
     home: Path
     gone: bool = False
     followers: list[asyncio.subprocess.Process] = field(default_factory=list)
+    starting: set[asyncio.Task[asyncio.subprocess.Process]] = field(default_factory=set)
 
     @property
     def courier(self) -> Path:
@@ -59,7 +60,10 @@ class Folder:
 
     async def follow(self, command: str, on_data: Callable[[str], Awaitable[None]]) -> None:
         """As e2b.AsyncMachine.follow."""
-        process = await self.spawn(command)
+        start = asyncio.create_task(self.spawn(command))
+        self.starting.add(start)
+        # Shielded: a relay that is cancelled just now must not leave a process that nobody waits for.
+        process = await asyncio.shield(start)
         self.followers.append(process)
         try:
             assert process.stdout
@@ -69,7 +73,13 @@ class Folder:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+
+    async def close(self) -> None:
+        """End every follower and read its pipe to the end, so that nothing is left to the garbage collector."""
+        for process in await asyncio.gather(*self.starting):
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
 
     def spool(self, job: Job) -> list[bytes]:
         """The lines of a job's spool."""

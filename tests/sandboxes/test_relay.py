@@ -35,6 +35,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Folder]:
     made = folder(tmp_path, monkeypatch)
     yield made
+    await made.close()
     made.sweep()
     await sync_to_async(connections.close_all)()
 
