@@ -120,7 +120,8 @@ class Stack:
     def kill(self, name: str) -> None:
         """kill -9, with everything the process had started for itself."""
         process = self.processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def kill_postgres(self) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -139,6 +140,14 @@ def test_a_worker_killed_inside_the_boot_costs_seconds_not_the_sandbox(stack: St
         assert turn.status == "succeeded", turn.detail
         assert printed(turn.job) == b"done\n"
         end(sandbox)
+
+
+def test_a_worker_that_lost_its_inside_ends_to_be_started_again(stack: Stack) -> None:
+    worker = stack.processes["worker"]
+    inside = wait_for(psutil.Process(worker.pid).children, "the worker's own processes")
+    inside[0].kill()
+    assert worker.wait(30) is not None
+    stack.kill("worker")
 
 
 def test_a_supervisor_killed_in_the_machine_ends_its_turn_with_the_reason(stack: Stack, project: Project) -> None:
