@@ -1,0 +1,1 @@
+"""Hundreds of random kills, by hand: see __main__."""
