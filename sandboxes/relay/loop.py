@@ -25,7 +25,7 @@ LOOK_SECONDS, RENEW_SECONDS, SWEEP_SECONDS, CHORE_SECONDS = 0.5, 1.0, 0.5, 1.0
 # Between two flushes: so many times what one took, within these bounds; a light load is stored at once.
 FLUSH_SHARE, FLUSH_SOONEST, FLUSH_LATEST = 4, 0.02, 0.25
 # A follower with more neighbours tells less often.
-PACE_MS_PER_JOB, PACE_MS = 1, (10, 250)
+PACE_MS_PER_JOB, PACE_MS = 4, (10, 250)
 
 
 class Relay:
