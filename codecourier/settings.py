@@ -69,7 +69,6 @@ INSTALLED_APPS = [
     "channels",
     "django_htmx",
     "django_filters",
-    "django_q",
     "codecourier",
     "personas",
     "sandboxes",
@@ -77,6 +76,8 @@ INSTALLED_APPS = [
     "learnings",
     "workflows",
     "issues",
+    # After ours, whose `qcluster` wraps its own.
+    "django_q",
 ]
 
 MIDDLEWARE = [
