@@ -1,11 +1,9 @@
 """People, a project and the queue, for every test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.conf import settings
-from django.db import connections
 from django.test import Client
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -14,7 +12,6 @@ from xdist.scheduler import LoadScopeScheduling
 from codecourier import queue
 from codecourier.models import Membership, Project, User
 from sandboxes.models import Template
-from tests import stack as stacks
 from tests.embedded_postgres import django_db_modify_db_settings
 
 __all__ = ["django_db_modify_db_settings"]
@@ -119,26 +116,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first, so that both processes of a run end at about the same time."""
     order = {prefix: place for place, prefix in enumerate(TOGETHER)}
     items.sort(key=lambda item: order.get(together(item.nodeid), len(order)))
-
-
-@pytest.fixture(scope="session")
-def running_stack(
-    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stacks.Stack]:
-    """The real processes, started once for the whole run."""
-    state = tmp_path_factory.mktemp("stack")
-    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "STATE", state)
-        with stacks.running(state) as stack:
-            yield stack
-        connections.close_all()
-
-
-@pytest.fixture
-def stack(running_stack: stacks.Stack, django_db_blocker: Any) -> Iterator[stacks.Stack]:
-    """The real processes; whatever a test killed is started again after it."""
-    with django_db_blocker.unblock():
-        yield running_stack
-        running_stack.start(
-            *(name for name in ("host", "worker", "relay", "web") if name not in running_stack.processes)
-        )

@@ -1,13 +1,17 @@
 """What the tests on the real processes share."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import connections
 
 from sandboxes import fleet
 from sandboxes.models import Job, Output, Sandbox, Turn
-from tests.stack import wait_for
+from tests.stack import Stack, running, wait_for
 
 
 def turn_of(sandbox: Sandbox) -> Turn:
@@ -71,3 +75,26 @@ def repository(tmp_path: Path) -> Path:
     git(folder, "commit", "-qm", "Second")
     git(folder, "checkout", "-q", "main")
     return folder
+
+
+@pytest.fixture(scope="package")
+def running_stack(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """The real processes, started once for these tests."""
+    state = tmp_path_factory.mktemp("stack")
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "STATE", state)
+        with running(state) as stack:
+            yield stack
+        connections.close_all()
+
+
+@pytest.fixture
+def stack(running_stack: Stack, django_db_blocker: Any) -> Iterator[Stack]:
+    """The real processes; whatever a test killed is started again after it."""
+    with django_db_blocker.unblock():
+        yield running_stack
+        running_stack.start(
+            *(name for name in ("host", "worker", "relay", "web") if name not in running_stack.processes)
+        )
