@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from codecourier import live, registries
+from codecourier import live
 from codecourier.lifecycle import Later
 from codecourier.models import Project, User
 
@@ -69,7 +69,7 @@ def launch(
         if prompt:
             turns.queue(sandbox, user, prompt)
         sandbox.nudge()
-        poke(sandbox)
+        Sandbox.poke(sandbox.pk)
     return sandbox
 
 
@@ -88,17 +88,12 @@ def check(sandbox: Sandbox, prompt: str) -> None:
         Turn(sandbox=sandbox, prompt=prompt).clean()
 
 
-def poke(sandbox: Sandbox) -> None:
-    """Have a worker look at it, once the transaction commits."""
-    registries.sweepers[Sandbox].enqueue(sandbox.pk)
-
-
 def stop(sandbox: Sandbox, user: User | None, reason: str = Reason.USER) -> None:
     """End it, work saved first; asked again while that goes on, at once. Never fails, whatever the provider does."""
     with transaction.atomic():
         if not sandbox.want(Wanted.KILL, reason=reason, by=user):
             sandbox.hurry()
-        poke(sandbox)
+        Sandbox.poke(sandbox.pk)
 
 
 def pause(sandbox: Sandbox, user: User | None, reason: str = Reason.USER) -> None:
@@ -107,7 +102,7 @@ def pause(sandbox: Sandbox, user: User | None, reason: str = Reason.USER) -> Non
         raise NotPossible("Only a running sandbox can be paused.")
     with transaction.atomic():
         sandbox.want(Wanted.PAUSE, reason=reason, by=user)
-        poke(sandbox)
+        Sandbox.poke(sandbox.pk)
 
 
 def wake(sandbox: Sandbox, user: User | None) -> None:
@@ -117,7 +112,7 @@ def wake(sandbox: Sandbox, user: User | None) -> None:
     with transaction.atomic():
         sandbox.want(Wanted.RUN, by=user)
         Sandbox.objects.filter(pk=sandbox.pk).update(active_at=timezone.now())
-        poke(sandbox)
+        Sandbox.poke(sandbox.pk)
 
 
 def trash(sandbox: Sandbox, user: User | None) -> None:
@@ -300,7 +295,7 @@ def finish(sandbox: Sandbox, status: str, reason: str, detail: str = "") -> None
             phase.end(Phase.Status.FAILED, reason=reason, detail=detail or Reason.sentence(reason))
         Sandbox.objects.filter(pk=sandbox.pk).update(due_at=timezone.now())
         if not sandbox.released_at:
-            poke(sandbox)
+            Sandbox.poke(sandbox.pk)
 
 
 def bury(sandbox: Sandbox) -> None:

@@ -15,7 +15,7 @@ from .reasons import Reason
 def job_moved(row: Job, **_: Any) -> None:
     """The end of a job, of whatever kind, brings its sandbox forward."""
     if row.final:
-        tasks.advance_sandbox.enqueue(row.sandbox_id)
+        Sandbox.poke(row.sandbox_id)
 
 
 @receiver(moved, sender=Sandbox)

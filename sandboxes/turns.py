@@ -5,7 +5,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from codecourier import live, registries
+from codecourier import live
 from codecourier.models import User
 
 from . import e2b, jobs
@@ -40,13 +40,8 @@ def send(sandbox: Sandbox, user: User | None, prompt: str) -> Turn:
         row.want(Wanted.RUN, by=user)
         Sandbox.objects.filter(pk=row.pk).update(active_at=timezone.now())
         turn.nudge()
-        poke(row)
+        Sandbox.poke(row.pk)
     return turn
-
-
-def poke(sandbox: Sandbox) -> None:
-    """Have a worker look at the sandbox, once the transaction commits."""
-    registries.sweepers[Sandbox].enqueue(sandbox.pk)
 
 
 def edit(turn: Turn, prompt: str) -> None:
@@ -75,7 +70,7 @@ def interrupt(sandbox: Sandbox, user: User | None) -> None:
         if not asked:
             raise NotPossible("Nothing runs that could be interrupted.")
         sandbox.nudge()
-        poke(sandbox)
+        Sandbox.poke(sandbox.pk)
 
 
 def advance(sandbox: Sandbox) -> None:

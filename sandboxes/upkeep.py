@@ -117,7 +117,7 @@ def miss(sandbox: Sandbox, provider: e2b.Provider) -> None:
                 },
             )
             Sandbox.objects.filter(pk=sandbox.pk).update(kept_until=None, due_at=timezone.now())
-            fleet.poke(sandbox)
+            Sandbox.poke(sandbox.pk)
 
 
 def purge() -> None:

@@ -11,12 +11,15 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from codecourier import repositories
+from codecourier import registries, repositories
 from codecourier.lifecycle import Leased, Lifecycle
 from codecourier.models import Project
 from sandboxes.reasons import Reason
 
 from .template import CPU, MEMORY_MB, TIMEOUT_MS, Template, between
+
+# A hint that a dead worker took with it costs this much.
+SOON = timedelta(seconds=3)
 
 
 class Kind(models.TextChoices):
@@ -219,10 +222,24 @@ class Sandbox(Lifecycle, Leased):
             )
             self.nudge()
 
+    @classmethod
+    def poke(cls, pk: int) -> None:
+        """Have a worker look at it once the transaction commits; should the task be lost, the sweep does."""
+        cls.objects.filter(pk=pk).update(due_at=timezone.now() + SOON)
+        registries.sweepers[cls].enqueue(pk)
+
+    @property
+    def behind(self) -> bool:
+        """A command has ended and nobody has drawn the consequence."""
+        ended = self.jobs.exclude(status__in=["starting", "running"])
+        return ended.filter(Q(turn__status="running") | Q(kind__in=self.phases.running().values("name"))).exists()
+
     def next_look(self) -> datetime | None:
         """The nearest of its deadlines."""
         if self.final:
             return None if self.released_at else timezone.now() + timedelta(seconds=30)
+        if self.behind:
+            return timezone.now() + SOON
         phase = self.phases.running().first()
         job = self.jobs.live().order_by("deadline_at").first()
         looks = [self.deadline_at, self.timeout_at, self.kept_until, self.idle_at()]

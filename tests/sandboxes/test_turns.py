@@ -1,6 +1,7 @@
 """The queue of messages, and what becomes of a turn when its job ends."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -132,6 +133,19 @@ def test_a_turn_whose_job_ended_before_the_machine_is_judged_by_it(sandbox: Sand
     fleet.finish(sandbox, "killed", "user")
     turn.refresh_from_db()
     assert turn.status == "succeeded"
+
+
+def test_a_hint_that_died_with_its_worker_costs_seconds(sandbox: Sandbox) -> None:
+    turn = running(sandbox)
+    Sandbox.objects.filter(pk=sandbox.pk).update(due_at=timezone.now() + timedelta(hours=1))
+    assert turn.job
+    turn.job.move(Job.Status.EXITED, exit_code=0)
+    sandbox.refresh_from_db()
+    assert sandbox.due_at
+    assert sandbox.due_at < timezone.now() + timedelta(seconds=10)
+    look = sandbox.next_look()
+    assert look
+    assert look < timezone.now() + timedelta(seconds=10), "also when another worker let go of it meanwhile"
 
 
 def test_the_same_form_sent_twice_makes_one_sandbox(launch: Launch) -> None:
