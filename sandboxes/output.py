@@ -155,6 +155,9 @@ class Ring:
             async with self.lock:
                 if self.stale and seq >= self.last:
                     await self.fetch()
+            # Somebody ahead may have moved the ring on while this one waited.
+            if seq < self.first - 1:
+                return await in_thread(read, self.job, seq)
         return list(islice(self.pieces, seq - self.first + 1, None))
 
     def jump(self, seq: int) -> None:

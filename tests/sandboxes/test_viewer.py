@@ -1,5 +1,6 @@
 """The output's socket: every row once and in order, from wherever the browser is, to members only."""
 
+import asyncio
 import json
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -194,6 +195,27 @@ async def test_viewers_far_apart_each_get_everything(member: User, job: Job) -> 
         await sync_to_async(printed)(job, b"the end\n")
         assert await collect(quick, lambda data: data.endswith(b"the end\n")) == b"the end\n"
         assert await collect(slow, lambda data: data.endswith(b"the end\n")) == b"".join(rows) + b"the end\n"
+
+
+async def test_a_viewer_that_waited_while_the_ring_moved_on_misses_nothing(
+    member: User, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sync_to_async(printed)(job, *[b"%d\n" % n for n in range(1, 10)])
+    ring, reading, go_on = output.Ring(job.pk, 0), asyncio.Event(), asyncio.Event()
+    in_thread = output.in_thread
+
+    async def held(work: Any, *args: Any) -> Any:
+        if work is output.news and not go_on.is_set():
+            reading.set()
+            await go_on.wait()
+        return await in_thread(work, *args)
+
+    monkeypatch.setattr(output, "in_thread", held)
+    behind = asyncio.create_task(ring.after(0))
+    await reading.wait()
+    ring.jump(5)
+    go_on.set()
+    assert [piece.seq for piece in await behind] == list(range(1, 10))
 
 
 async def test_notes_are_set_apart_from_what_was_printed(member: User, job: Job) -> None:
