@@ -91,6 +91,23 @@ class User(AbstractBaseUser, PermissionsMixin):
         return "".join(word[0] for word in words[:2] if word).upper()
 
 
+SYSTEM_PROMPT = """\
+You work alone in a short-lived Linux machine; nobody can answer questions while you work. What you change is taken
+out of the machine when you are done.
+
+- The project is in /home/user/project. Work there, and leave files outside of it alone.
+- Servers that people should see must listen on 0.0.0.0.
+- Commit when a piece of work is complete, with a message that says why. Never push, never rewrite commits that were
+  there before you, and leave remotes and git settings as they are.
+- Run the project's tests before you say that something works. Say plainly what you did not do or could not check.
+"""
+
+
+def stock_system_prompt() -> str:
+    """What a new project begins with."""
+    return SYSTEM_PROMPT
+
+
 class Project(models.Model):
     """The tenant: everything else belongs to exactly one."""
 
@@ -102,6 +119,12 @@ class Project(models.Model):
     git_name = models.CharField("git author", max_length=120, default="CodeCourier")
     git_email = models.EmailField("git e-mail", default="agent@codecourier.invalid")
     setup_script = models.TextField(blank=True, help_text="Runs as bash in the clone, before the agent.")
+    system_prompt = models.TextField(
+        blank=True, default=stock_system_prompt, help_text="Added to every agent's own system prompt."
+    )
+    instructions = models.TextField(
+        blank=True, help_text="Markdown that agents read as CLAUDE.md or AGENTS.md, beside the repository's own."
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

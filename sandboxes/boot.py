@@ -11,6 +11,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from personas.briefing import Briefing
+
 from . import courier, e2b, jobs
 from .agents import AGENTS
 from .models import Job, Phase, Sandbox
@@ -18,6 +20,8 @@ from .reasons import Reason
 from .repository import explain
 
 P = Phase.Status
+# Set in machines of hosts that have a gateway to model endpoints.
+GATEWAY = "CODECOURIER_GATEWAY"
 
 
 class BootFailed(e2b.ProviderError):
@@ -53,6 +57,7 @@ def _minutes(phase: Phase) -> str:
 def wanted(sandbox: Sandbox, phase: Phase) -> bool:
     """Whether a phase has anything to do for this sandbox."""
     asks = {
+        Phase.Name.TEMPLATE: False,
         Phase.Name.CLONE: sandbox.repository_url,
         Phase.Name.INSTALL: sandbox.template.install.strip(),
         Phase.Name.SETUP: sandbox.setup_script.strip(),
@@ -141,11 +146,22 @@ def why(sandbox: Sandbox, phase: Phase, job: Job) -> tuple[str, str]:
 def inject(sandbox: Sandbox, phase: Phase) -> bool:
     """Files and git settings, outside the repository's history."""
     machine = e2b.machine_of(sandbox)
+    files = brief(sandbox)
     variables = [(variable.name, variable.value) for variable in sandbox.project.variables.all()]
     if variables:
-        machine.write({f"{jobs.COURIER}/env": dotenv(variables).encode()}, "hand over the environment")
+        files[f"{jobs.COURIER}/env"] = dotenv(variables).encode()
+    if files:
+        machine.write(files, "hand over files and environment")
     machine.run(_prepare(sandbox), "prepare the working folder")
     return phase.end(P.SUCCEEDED, detail=f"{len(variables)} variables in .env" if variables else "")
+
+
+def brief(sandbox: Sandbox) -> dict[str, bytes]:
+    """The briefing as files, in the agent's own form; what it has no place for is noted on the sandbox."""
+    made = AGENTS[sandbox.tool].inject(Briefing.from_json(sandbox.briefing))
+    noted = {**sandbox.briefing, "undelivered": [list(entry) for entry in made.undelivered]}
+    Sandbox.objects.filter(pk=sandbox.pk).update(briefing=noted)
+    return dict(made.files)
 
 
 def _prepare(sandbox: Sandbox) -> str:
@@ -180,8 +196,12 @@ def _quoted(value: str) -> str:
 def check_agent(sandbox: Sandbox, phase: Phase) -> bool:
     """The CLI answers with its version before anything is asked of it."""
     machine = e2b.machine_of(sandbox)
-    version = machine.run(AGENTS[sandbox.tool].check, f"find {sandbox.tool} in the machine").strip()
-    return phase.end(P.SUCCEEDED, detail=version[:200])
+    agent = AGENTS[sandbox.tool]
+    said = machine.run(f'echo "${GATEWAY}"\n{agent.check}', f"find {agent.name} in the machine")
+    gateway, _, version = said.partition("\n")
+    told = {"gateway": gateway.strip()[:200], "tool_version": version.strip()[:200]}
+    Sandbox.objects.filter(pk=sandbox.pk).update(**told)
+    return phase.end(P.SUCCEEDED, detail=told["tool_version"])
 
 
 STEPS: dict[str, Callable[[Sandbox, Phase], bool]] = {

@@ -16,6 +16,7 @@ from django.utils import timezone
 from codecourier import live
 from codecourier.lifecycle import Later
 from codecourier.models import Project, User
+from personas import briefing
 
 from . import boot, e2b, jobs, turns
 from .models import Job, Phase, Sandbox, Template, Turn, Wanted
@@ -52,6 +53,7 @@ def launch(
         template=template,
         tool=template.tool,
         status=S.CREATING,
+        briefing=briefing.brief(project).to_json(),
         title=title_of(prompt),
         request_key=request_key,
         **fields,

@@ -1,14 +1,16 @@
 """Commands in a machine: each is a job of the courier, started here, followed and ended by the relay."""
 
 import json
+import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from . import courier, e2b
-from .agents import AGENTS, Command
+from . import courier, e2b, keys
+from .agents import AGENTS, Command, Task
 from .models import Job, Phase, Sandbox
 from .repository import clone_command
 
@@ -24,11 +26,13 @@ def folder(job: Job) -> str:
     return f"{COURIER}/jobs/{job.pk}"
 
 
-def create(sandbox: Sandbox, kind: str) -> Job:
+def create(sandbox: Sandbox, kind: str, context: dict[str, Any] | None = None) -> Job:
     """The row of a job that is to start; call it in the transaction that makes it needed."""
     limit = None if kind == Job.Kind.TURN else Phase.LIMITS[Phase.Name(kind)]
     deadline = timezone.now() + limit + MARGIN if limit else None
-    job = Job.objects.create(sandbox=sandbox, kind=kind, status=Job.Status.STARTING, deadline_at=deadline)
+    job = Job.objects.create(
+        sandbox=sandbox, kind=kind, status=Job.Status.STARTING, deadline_at=deadline, context=context or {}
+    )
     job.record("", job.status, job.created_at)
     return job
 
@@ -39,9 +43,24 @@ def command(job: Job) -> Command:
     if job.kind == Job.Kind.CLONE:
         return clone_command(sandbox, PROJECT, folder(job))
     if job.kind == Job.Kind.TURN:
-        return AGENTS[sandbox.tool].turn(job.turn.prompt, folder(job))
+        return AGENTS[sandbox.tool].turn(task(job))
     text = sandbox.template.install if job.kind == Job.Kind.INSTALL else sandbox.setup_script
-    return AGENTS["script"].turn(text, folder(job))
+    return AGENTS["script"].turn(Task(text, folder(job)))
+
+
+def task(job: Job) -> Task:
+    """What a turn's agent is asked, from rows."""
+    sandbox, turn = job.sandbox, job.turn
+    return Task(
+        prompt=turn.prompt,
+        folder=folder(job),
+        model=turn.model or sandbox.designer_model,
+        effort=turn.effort or sandbox.effort,
+        session=job.context.get("session", ""),
+        fresh_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{settings.DEPLOYMENT}/jobs/{job.pk}")),
+        system_prompt=sandbox.briefing.get("system_prompt", ""),
+        endpoints=keys.endpoints(sandbox),
+    )
 
 
 def start(job: Job, machine: e2b.Machine) -> None:
@@ -56,7 +75,8 @@ def start(job: Job, machine: e2b.Machine) -> None:
         "background": "keep" if job.kind == Job.Kind.TURN else "kill",
     }
     machine.write({**what.files, f"{folder(job)}/spec.json": json.dumps(spec).encode()}, "hand over the command")
-    envs = {variable.name: variable.value for variable in job.sandbox.project.variables.all()}
+    variables = {variable.name: variable.value for variable in job.sandbox.project.variables.all()}
+    envs = {**variables, **what.secret_env}
     machine.run(courier.command("start", str(job.pk)), "start the command", envs=envs)
     job.move(Job.Status.RUNNING, deadline_at=job.deadline_at)
 

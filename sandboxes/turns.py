@@ -3,12 +3,13 @@
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from codecourier import live
 from codecourier.models import User
 
-from . import e2b, jobs
+from . import e2b, jobs, transcripts
 from .agents import AGENTS, Verdict
 from .agents.base import Exit
 from .models import Job, Sandbox, Turn, Wanted
@@ -23,7 +24,8 @@ class NotPossible(Exception):
 
 def queue(sandbox: Sandbox, user: User | None, prompt: str) -> Turn:
     """Write a message's row; ValidationError when it says nothing."""
-    turn = Turn(sandbox=sandbox, created_by=user, prompt=prompt, status=T.QUEUED)
+    last = sandbox.turns.aggregate(last=Max("position"))["last"] or 0
+    turn = Turn(sandbox=sandbox, created_by=user, prompt=prompt, status=T.QUEUED, position=last + 1)
     turn.clean()
     turn.save()
     turn.record("", turn.status, turn.created_at)
@@ -78,7 +80,7 @@ def advance(sandbox: Sandbox) -> None:
     turn = sandbox.turns.filter(status=T.RUNNING).select_related("job").first()
     if turn and not settle(turn, sandbox):
         return
-    following = sandbox.turns.filter(status=T.QUEUED).order_by("pk").first()
+    following = sandbox.turns.filter(status=T.QUEUED).order_by("position", "pk").first()
     if following and begin(following, sandbox):
         settle(following, sandbox)
 
@@ -86,11 +88,18 @@ def advance(sandbox: Sandbox) -> None:
 def begin(turn: Turn, sandbox: Sandbox) -> bool:
     """From the queue into work; False when it was withdrawn meanwhile."""
     with transaction.atomic():
-        job = jobs.create(sandbox, Job.Kind.TURN)
+        job = jobs.create(sandbox, Job.Kind.TURN, context_of(sandbox))
         if turn.move(T.RUNNING, job=job, started_at=timezone.now()):
             return True
         job.delete()
         return False
+
+
+def context_of(sandbox: Sandbox) -> dict[str, Any]:
+    """What the next turn's parser begins with, for a tool that has one."""
+    if not AGENTS[sandbox.tool].structured:
+        return {}
+    return {"session": sandbox.session.get("id", ""), "baseline": sandbox.session.get("baseline", {})}
 
 
 def settle(turn: Turn, sandbox: Sandbox) -> bool:
@@ -103,12 +112,25 @@ def settle(turn: Turn, sandbox: Sandbox) -> bool:
         act(job, e2b.machine_of(sandbox))
     if job.status in Job.LIVE:
         return False
-    verdict = judge(job)
-    with transaction.atomic():
-        turn.move(verdict.status, reason=verdict.reason, detail=verdict.detail, ended_at=timezone.now())
-        Sandbox.objects.filter(pk=sandbox.pk).update(active_at=timezone.now())
+    conclude(turn, job)
     sandbox.refresh_from_db()
     return True
+
+
+def conclude(turn: Turn, job: Job) -> None:
+    """The turn of an ended job: how it went, what it used, and where the agent's conversation goes on."""
+    verdict = judge(job)
+    with transaction.atomic():
+        turn.move(
+            verdict.status,
+            reason=verdict.reason,
+            detail=verdict.detail,
+            ended_at=timezone.now(),
+            usage=transcripts.usage(job),
+        )
+        Sandbox.objects.filter(pk=job.sandbox_id).update(
+            active_at=timezone.now(), session=transcripts.session(job, job.sandbox.session)
+        )
 
 
 def act(job: Job, machine: e2b.Machine) -> None:
@@ -136,7 +158,8 @@ def judge(job: Job) -> Verdict:
         return REASONS.get(job.exit_reason) or Verdict(
             T.FAILED, Reason.EXIT, job.detail or f"It ended: {job.exit_reason}."
         )
-    return AGENTS[job.sandbox.tool].judge(Exit(job.exit_code, job.exit_signal, job.exit_reason))
+    ended = Exit(job.exit_code, job.exit_signal, job.exit_reason)
+    return AGENTS[job.sandbox.tool].judge(ended, transcripts.found(job))
 
 
 def close(sandbox: Sandbox, reason: str) -> None:
@@ -146,8 +169,7 @@ def close(sandbox: Sandbox, reason: str) -> None:
         fields: dict[str, Any] = {"ended_at": timezone.now()}
         if turn.job and turn.job.status == Job.Status.EXITED:
             turn.job.sandbox = sandbox
-            verdict = judge(turn.job)
-            turn.move(verdict.status, reason=verdict.reason, detail=verdict.detail, **fields)
+            conclude(turn, turn.job)
         else:
             detail = Reason.sentence(Reason.KILLED if turn.status == T.RUNNING else reason)
             turn.move(T.INTERRUPTED, reason=reason, detail=detail, **fields)

@@ -1,16 +1,18 @@
 """One agent in one machine: the rows, their graphs and the verbs of one row."""
 
-from .job import Job, Output
+from .job import Event, Job, Output
 from .orphan import Orphan
 from .phase import Phase
 from .sandbox import Kind, Sandbox, Wanted
 from .template import CPU, MEMORY_MB, TIMEOUT_MS, Template
-from .turn import Turn
+from .turn import Attachment, Turn
 
 __all__ = [
     "CPU",
     "MEMORY_MB",
     "TIMEOUT_MS",
+    "Attachment",
+    "Event",
     "Job",
     "Kind",
     "Orphan",

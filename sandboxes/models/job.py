@@ -68,6 +68,10 @@ class Job(Lifecycle, Leased):
     lines = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
     capped = models.BooleanField(default=False)
+    # What the parser of a structured output began from, how many events it gave, and what streams right now.
+    context = models.JSONField(default=dict, blank=True)
+    events = models.BigIntegerField(default=0)
+    draft = models.JSONField(default=dict, blank=True)
     output_at = models.DateTimeField(null=True, blank=True)
 
     # From the spool's exit record.
@@ -114,6 +118,20 @@ class Output(models.Model):
     t_ms = models.BigIntegerField()
     stream = models.SmallIntegerField(choices=Stream)
     data = models.BinaryField()
+
+    class Meta:
+        ordering = ["job_id", "seq"]
+
+
+class Event(models.Model):
+    """One thing an agent did or said (`agents.base.Event`), redacted; `seq` counts from 1 without a gap."""
+
+    pk = models.CompositePrimaryKey("job_id", "seq")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="transcript", db_index=False)
+    seq = models.BigIntegerField()
+    t_ms = models.BigIntegerField()
+    kind = models.CharField(max_length=20)
+    data = models.JSONField()
 
     class Meta:
         ordering = ["job_id", "seq"]

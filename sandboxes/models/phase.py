@@ -27,6 +27,7 @@ class Phase(Lifecycle):
     class Name(models.TextChoices):
         """In their order."""
 
+        TEMPLATE = "template", "Prepare template"
         CREATE = "create", "Create machine"
         CLONE = "clone", "Clone repository"
         INSTALL = "install", "Install tools"
@@ -51,6 +52,7 @@ class Phase(Lifecycle):
         Status.SKIPPED: frozenset(),
     }
     LIMITS: ClassVar = {
+        Name.TEMPLATE: timedelta(minutes=15),
         Name.CREATE: timedelta(minutes=2),
         Name.CLONE: timedelta(minutes=10),
         Name.INSTALL: timedelta(minutes=10),
@@ -64,6 +66,8 @@ class Phase(Lifecycle):
     position = models.PositiveSmallIntegerField()
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    # What a phase without a machine said.
+    log = models.TextField(blank=True)
 
     objects = PhaseQuerySet.as_manager()
 

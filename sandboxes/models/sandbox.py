@@ -120,6 +120,17 @@ class Sandbox(Lifecycle, Leased):
     # As the provider says, which is what costs.
     real_cpu = models.PositiveSmallIntegerField(null=True, blank=True)
     real_memory_mb = models.PositiveIntegerField(null=True, blank=True)
+    # The agent's own conversation: {"id", "baseline"}, see `agents.base`.
+    session = models.JSONField(default=dict, blank=True)
+    # What was injected (`personas.briefing`), and under "undelivered" what the tool has no place for.
+    briefing = models.JSONField(default=dict, blank=True)
+    tool_version = models.CharField(max_length=200, blank=True)
+    # Where model endpoints are reached from inside, on providers that have such a gateway.
+    gateway = models.CharField(max_length=200, blank=True)
+    # When the provider was last asked for a machine, for the plan's rate of creates.
+    create_asked_at = models.DateTimeField(null=True, blank=True)
+    # Since when the machine has run without a pause, for the plan's longest session.
+    machine_since = models.DateTimeField(null=True, blank=True)
     # Its machine is known to be gone; a final row without it still has one to remove.
     released_at = models.DateTimeField(null=True, blank=True)
 

@@ -28,6 +28,10 @@ class Template(models.Model):
         """The agents; each is one module of `sandboxes.agents`."""
 
         SCRIPT = "script", "Script"
+        CLAUDE = "claude", "Claude Code"
+        CODEX = "codex", "Codex"
+        OPENCODE = "opencode", "OpenCode"
+        PI = "pi", "Pi"
 
     slug = models.SlugField(max_length=60, unique=True)
     name = models.CharField(max_length=80)

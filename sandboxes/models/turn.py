@@ -53,13 +53,20 @@ class Turn(Lifecycle):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now)
+    # Other than the sandbox's own, from this turn on.
+    model = models.CharField(max_length=120, blank=True)
+    effort = models.CharField(max_length=10, blank=True)
+    # Order in the queue: by position, then by age.
+    position = models.IntegerField(default=0)
+    # Tokens by model: {model: {"input", "output", "cache_read", "cache_write", "reasoning"}}; null when unknown.
+    usage = models.JSONField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
     objects = TurnQuerySet.as_manager()
 
     class Meta:
-        ordering = ["id"]
+        ordering = ["position", "id"]
         constraints = [
             models.UniqueConstraint(fields=["sandbox"], condition=Q(status="running"), name="one_running_turn")
         ]
@@ -80,3 +87,21 @@ class Turn(Lifecycle):
     def took(self) -> timedelta | None:
         """How long it took, or has taken so far."""
         return (self.ended_at or timezone.now()) - self.started_at if self.started_at else None
+
+
+class Attachment(models.Model):
+    """A file that goes with a message, kept below the portal's uploads until it is written into the machine."""
+
+    sandbox = models.ForeignKey(Sandbox, on_delete=models.CASCADE, related_name="attachments")
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="attachments", null=True, blank=True)
+    name = models.CharField(max_length=200)
+    # Below the uploads folder.
+    path = models.CharField(max_length=300)
+    size = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name

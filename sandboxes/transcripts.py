@@ -1,0 +1,56 @@
+"""What the stored events of a job say: how it ended, what it used, where its conversation goes on."""
+
+from collections import defaultdict
+from typing import Any
+
+from .agents import Found
+from .models import Event, Job, Output
+
+STDERR_BYTES = 4000
+TOKENS = ("input", "output", "cache_read", "cache_write", "reasoning")
+
+
+def found(job: Job) -> Found:
+    """For the agent's judgement."""
+    rows = Event.objects.filter(job=job, kind__in=["end", "error"]).order_by("seq").values_list("kind", "data")
+    ends = [data for kind, data in rows if kind == "end"]
+    errors = tuple(data for kind, data in rows if kind == "error")
+    return Found(ends[-1] if ends else None, errors, stderr(job))
+
+
+def stderr(job: Job) -> str:
+    """The end of what it printed there."""
+    rows = Output.objects.filter(job=job, stream=Output.Stream.STDERR).order_by("-seq").values_list("data", flat=True)
+    parts, size = list[bytes](), 0
+    for data in rows[:50]:
+        parts.append(bytes(data))
+        size += len(data)
+        if size >= STDERR_BYTES:
+            break
+    return b"".join(reversed(parts))[-STDERR_BYTES:].decode(errors="replace")
+
+
+def usage(job: Job) -> dict[str, dict[str, int]] | None:
+    """Tokens by model; None where the agent told none."""
+    total: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(TOKENS, 0))
+    for data in Event.objects.filter(job=job, kind="usage").values_list("data", flat=True):
+        for name in TOKENS:
+            total[str(data.get("model") or "")][name] += count(data.get(name))
+    return dict(total) or None
+
+
+def count(value: Any) -> int:
+    """A number of tokens; whatever isn't one counts nothing."""
+    return value if type(value) is int and abs(value) < 2**53 else 0
+
+
+def session(job: Job, before: dict[str, Any]) -> dict[str, Any]:
+    """The agent's conversation after this job: its id, and what the closing event wants to be told next time."""
+    told = Event.objects.filter(job=job, kind="session").order_by("-seq").values_list("data", flat=True).first()
+    end = Event.objects.filter(job=job, kind="end").order_by("-seq").values_list("data", flat=True).first()
+    found = dict(before)
+    if told and isinstance(told.get("id"), str) and told["id"]:
+        found["id"] = told["id"]
+    if end and isinstance(end.get("baseline"), dict) and end["baseline"]:
+        found["baseline"] = end["baseline"]
+    return found
