@@ -12,8 +12,10 @@ from codecourier import crypto
 from codecourier.lifecycle import OWNER
 from codecourier.redact import Redactor
 from sandboxes import e2b
+from sandboxes.agents import AGENTS
 from sandboxes.models import Job, Sandbox, Wanted
 from sandboxes.reasons import Reason
+from sandboxes.transcript import Transcript
 
 from .fold import Cursor, Fold
 from .follower import Claim
@@ -57,9 +59,18 @@ def open_job(job: Job) -> tuple[Claim, Fold] | None:
         logger.warning("Job %s can't be followed: %s", job.pk, error)
         return None
     claim = Claim(job.pk, job.lease_epoch, provider, job.sandbox.provider_id, job.sandbox_id)
-    stored, state = Cursor.load(crypto.decrypt(job.fold) if job.fold else "")
-    cursor = Cursor(job.offset, job.spool_seq, job.seq, job.lines, job.bytes, stored, job.capped, state)
-    return claim, Fold(cursor, Redactor(job.sandbox.project.secrets()), settings.OUTPUT_CAP_BYTES)
+    stored, state, fold = Cursor.load(crypto.decrypt(job.fold) if job.fold else "")
+    cursor = Cursor(job.offset, job.spool_seq, job.seq, job.lines, job.bytes, stored, job.capped, state, fold)
+    redactor = Redactor(job.sandbox.project.secrets())
+    return claim, Fold(cursor, redactor, settings.OUTPUT_CAP_BYTES, transcript_of(job, redactor))
+
+
+def transcript_of(job: Job, redactor: Redactor) -> Transcript | None:
+    """For turns of tools that print events."""
+    agent = AGENTS[job.sandbox.tool]
+    if job.kind != Job.Kind.TURN or not agent.structured:
+        return None
+    return Transcript(agent, redactor, job.context, job.events)
 
 
 def renew(claims: Collection[Claim]) -> set[int]:

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 
 from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
+from psycopg.types.json import Jsonb
 
 from codecourier import crypto, live
 from sandboxes.courier import Exit
 from sandboxes.models import Job
+from sandboxes.transcript import EventRow
 
 from .fold import NOTE, Batch, Row
 
@@ -19,16 +21,18 @@ logger = logging.getLogger(__name__)
 
 AWAY = (OperationalError, InterfaceError)
 COPY = "COPY sandboxes_output (job_id, seq, t_ms, stream, data) FROM STDIN (FORMAT BINARY)"
+COPY_EVENTS = "COPY sandboxes_event (job_id, seq, t_ms, kind, data) FROM STDIN (FORMAT BINARY)"
 LOCK = """
-SELECT id, seq FROM sandboxes_job
+SELECT id, seq, events FROM sandboxes_job
 WHERE (id, lease_epoch) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[])) ORDER BY id FOR UPDATE
 """
 CURSORS = """
 UPDATE sandboxes_job AS job SET "offset" = new.o, spool_seq = new.p, seq = new.q, lines = new.l, bytes = new.b,
-       capped = new.c, fold = new.f, output_at = %s
+       capped = new.c, fold = new.f, events = greatest(events, new.e), draft = new.d, output_at = %s
 FROM unnest(
-    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::text[]
-) AS new(id, o, p, q, l, b, c, f)
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::text[],
+    %s::bigint[], %s::jsonb[]
+) AS new(id, o, p, q, l, b, c, f, e, d)
 WHERE job.id = new.id
 """
 
@@ -62,7 +66,9 @@ def write_alone(key: tuple[int, int], batch: Batch) -> set[int]:
         logger.exception("Output of job %s could not be stored", key[0])
         text = f"[{len(batch.rows)} records could not be stored: {type(error).__name__}]\n".encode()
         rows = [Row(row.seq, row.t, NOTE, bytearray(text if row is batch.rows[0] else b"")) for row in batch.rows]
-        return write_together({key: Batch(rows, batch.cursor, batch.exit)})
+        lost = {"text": f"This could not be stored: {type(error).__name__}.", "bytes": 0}
+        events = [EventRow(event.seq, event.t, "raw", lost) for event in batch.events]
+        return write_together({key: Batch(rows, batch.cursor, batch.exit, events)})
 
 
 def write_together(batches: Batches) -> set[int]:
@@ -71,6 +77,7 @@ def write_together(batches: Batches) -> set[int]:
         mine = lock(batches)
         ours = {job: batch for (job, _), batch in batches.items() if job in mine}
         copy(ours, mine)
+        copy_events(ours, mine)
         move_cursors(ours)
         for job, batch in ours.items():
             if batch.exit:
@@ -79,22 +86,33 @@ def write_together(batches: Batches) -> set[int]:
     return set(mine)
 
 
-def lock(batches: Batches) -> dict[int, int]:
-    """Jobs whose epoch is still the one they were claimed with, locked to the end, with the last seq they have."""
+def lock(batches: Batches) -> dict[int, tuple[int, int]]:
+    """Jobs whose epoch is still the one they were claimed with, locked to the end: the last (row, event) they have."""
     with connection.cursor() as cursor:
         cursor.execute(LOCK, [[job for job, _ in batches], [epoch for _, epoch in batches]])
-        return dict(cursor.fetchall())
+        return {job: (row, event) for job, row, event in cursor.fetchall()}
 
 
-def copy(batches: Mapping[int, Batch], stored: Mapping[int, int]) -> None:
+def copy(batches: Mapping[int, Batch], stored: Mapping[int, tuple[int, int]]) -> None:
     """All rows by one COPY, but for those that a flush with an unknown outcome did store."""
-    rows = [(job, row) for job, batch in batches.items() for row in batch.rows if row.seq > stored[job]]
+    rows = [(job, row) for job, batch in batches.items() for row in batch.rows if row.seq > stored[job][0]]
     if not rows:
         return
     with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(COPY) as stream:
         stream.set_types(["int8", "int8", "int8", "int2", "bytea"])
         for job, row in rows:
             stream.write_row((job, row.seq, row.t, int(row.stream), bytes(row.data)))
+
+
+def copy_events(batches: Mapping[int, Batch], stored: Mapping[int, tuple[int, int]]) -> None:
+    """The same for events."""
+    rows = [(job, row) for job, batch in batches.items() for row in batch.events if row.seq > stored[job][1]]
+    if not rows:
+        return
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(COPY_EVENTS) as stream:
+        stream.set_types(["int8", "int8", "int8", "varchar", "jsonb"])
+        for job, row in rows:
+            stream.write_row((job, row.seq, row.t, row.kind, Jsonb(row.data)))
 
 
 def move_cursors(batches: Mapping[int, Batch]) -> None:
@@ -109,6 +127,8 @@ def move_cursors(batches: Mapping[int, Batch]) -> None:
         [cursor.bytes for _, cursor in cursors],
         [cursor.capped for _, cursor in cursors],
         [seal(cursor.dump()) for _, cursor in cursors],
+        [batch.events[-1].seq if batch.events else 0 for batch in batches.values()],
+        [Jsonb(batch.draft) for batch in batches.values()],
     ]
     with connection.cursor() as cursor:
         cursor.execute(CURSORS, [timezone.now(), *columns])

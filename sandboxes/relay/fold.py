@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from codecourier.redact import Piece, Redactor, State
 from sandboxes.courier import BadLine, Exit, Heartbeat, Record, Tick, parse
 from sandboxes.models import Output
+from sandboxes.transcript import EventRow, Transcript
 
 STREAMS = {"stdout": Output.Stream.STDOUT, "stderr": Output.Stream.STDERR, "pty": Output.Stream.PTY}
 NOTE = Output.Stream.NOTE
@@ -40,17 +41,18 @@ class Cursor:
     stored: int = 0
     capped: bool = False
     state: State = field(default_factory=State)
+    transcript: str = ""
 
     def dump(self) -> str:
         """What has no column of its own, as JSON; empty when there is nothing. May hold a piece of a secret."""
-        held = self.state.to_json()
-        return json.dumps({"stored": self.stored, "held": held}) if self.stored or held else ""
+        value = {"stored": self.stored, "held": self.state.to_json(), "transcript": self.transcript}
+        return json.dumps(value) if any(value.values()) else ""
 
     @staticmethod
-    def load(text: str) -> tuple[int, State]:
-        """(stored, state) of a dump."""
+    def load(text: str) -> tuple[int, State, str]:
+        """(stored, state, transcript) of a dump."""
         value = json.loads(text or "{}")
-        return value.get("stored", 0), State.from_json(value.get("held", {}))
+        return value.get("stored", 0), State.from_json(value.get("held", {})), value.get("transcript", "")
 
 
 @dataclass
@@ -65,18 +67,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one flush stores of a job: rows, the cursor behind them, and how the job ended if it has."""
+    """What one flush stores of a job: rows, events, the cursor behind them, and how the job ended if it has."""
 
     rows: list[Row]
     cursor: Cursor
     exit: Exit | None
+    events: list[EventRow] = field(default_factory=list)
+    draft: dict[str, str] = field(default_factory=dict)
 
 
 class Fold:
     """One job's spool on its way into rows. `take` adds, `cut` gives what is to be stored, `stored` forgets it."""
 
-    def __init__(self, cursor: Cursor, redactor: Redactor, cap: int) -> None:
-        self.cursor, self.redactor, self.cap = cursor, redactor, cap
+    def __init__(self, cursor: Cursor, redactor: Redactor, cap: int, transcript: Transcript | None = None) -> None:
+        self.cursor, self.redactor, self.cap, self.transcript = cursor, redactor, cap, transcript
+        if transcript and cursor.transcript:
+            transcript.load(cursor.transcript)
         self.rows: list[Row] = []
         self.size = 0
         self.exit: Exit | None = None
@@ -90,7 +96,7 @@ class Fold:
     @property
     def dirty(self) -> bool:
         """Whether there is anything to store."""
-        return bool(self.rows) or self.exit is not None
+        return bool(self.rows) or self.exit is not None or bool(self.transcript and self.transcript.rows)
 
     def rewind(self) -> None:
         """A new stream begins at the cursor: drop the line that the old one left unfinished."""
@@ -145,11 +151,16 @@ class Fold:
             self._pieces(*self.redactor.feed(self.cursor.state, record.stream, record.t, record.data))
         else:
             self._pieces(*self.redactor.end(self.cursor.state))
+            if self.transcript:
+                self.transcript.end(record.t)
             self.exit = record
 
     def _pieces(self, pieces: list[Piece], state: State) -> None:
         self._move(state=state)
         for stream, data in pieces:
+            if self.transcript and stream == "stdout":
+                self.transcript.take(self._t, data)
+                self.size += len(data)
             self._store(STREAMS[stream], data)
 
     def _store(self, stream: int, data: bytes) -> None:
@@ -194,10 +205,16 @@ class Fold:
     def cut(self) -> Batch:
         """Everything so far, as one batch; asked again before `stored`, with what has come since."""
         self._cut = len(self.rows)
-        return Batch(self.rows[:], self.cursor, self.exit)
+        if self.transcript is None:
+            return Batch(self.rows[:], self.cursor, self.exit)
+        self._move(transcript=self.transcript.dump())
+        return Batch(self.rows[:], self.cursor, self.exit, self.transcript.rows[:], self.transcript.draft)
 
     def stored(self, batch: Batch) -> None:
         """The batch is in the database."""
         del self.rows[: len(batch.rows)]
         self._cut = 0
         self.size = sum(len(row.data) for row in self.rows)
+        if self.transcript:
+            del self.transcript.rows[: len(batch.events)]
+            self.size += sum(event.size for event in self.transcript.rows)

@@ -39,7 +39,7 @@ def test_a_sandbox_boots_with_nothing_in_the_way(provider: Faults, launch: Launc
     assert (sandbox.real_cpu, sandbox.real_memory_mb) == (sandbox.cpu, sandbox.memory_mb)
     done = dict(sandbox.phases.values_list("name", "status"))
     assert done == {
-        "create": "succeeded", "clone": "skipped", "install": "skipped",
+        "template": "skipped", "create": "succeeded", "clone": "skipped", "install": "skipped",
         "setup-script": "skipped", "inject": "succeeded", "agent-cli": "succeeded",
     }  # fmt: skip
     assert sandbox.phases.get(name="agent-cli").detail.startswith("GNU bash")

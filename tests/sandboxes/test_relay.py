@@ -13,9 +13,11 @@ from django.db import DataError, OperationalError, connections
 from django.utils import timezone
 
 from codecourier.models import Project, Variable
-from sandboxes.models import Job, Sandbox, Template
+from sandboxes.agents import AGENTS
+from sandboxes.models import Event, Job, Sandbox, Template
 from sandboxes.relay import flush, follower
 from sandboxes.relay.fold import Batch
+from tests.sandboxes.plain_agent import Plain
 from tests.sandboxes.relaying import (
     Folder,
     ended,
@@ -138,7 +140,7 @@ async def test_what_the_database_refuses_becomes_a_visible_note(
 ) -> None:
     copy = flush.copy
 
-    def picky(batches: Mapping[int, Batch], known: Mapping[int, int]) -> None:
+    def picky(batches: Mapping[int, Batch], known: Mapping[int, tuple[int, int]]) -> None:
         if any(b"poison" in row.data for batch in batches.values() for row in batch.rows):
             raise DataError("not this")
         copy(batches, known)
@@ -235,3 +237,32 @@ async def ended_in_spool(machine: Folder, job: Job) -> None:
 async def answer(value: bool) -> bool:
     """A plain condition, to be awaited."""
     return value
+
+
+async def test_a_relay_that_dies_in_mid_turn_loses_no_event_and_doubles_none(
+    machine: Folder, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(AGENTS, "script", Plain())
+    script = """for i in $(seq 150); do echo '{"kind": "count"}'; printf '{"kind": "te'; sleep 0.01
+        echo 'xt", "data": {"text": "between"}}'; done; printf '{"kind": "count"}'"""
+    job: Job | None = None
+    for _ in range(3):
+        async with relaying() as relay:
+            job = job or await machine.start(sandbox, script)
+            before = (await Job.objects.aget(pk=job.pk)).events
+            await until(Job.objects.filter(pk=job.pk, events__gt=before + 20).aexists)
+            # As after a kill: what was read and not stored is gone.
+            monkeypatch.setattr(relay, "let_go", nothing)
+        await Job.objects.filter(pk=job.pk).aupdate(lease_until=None)
+    assert job
+    async with relaying():
+        job = await ended(job)
+    events = [event async for event in Event.objects.filter(job=job).order_by("seq")]
+    assert [event.seq for event in events] == list(range(1, 302))
+    counted = [event.data["text"] for event in events if event.data["text"] != "between"]
+    assert counted == [str(n) for n in range(1, 152)]
+    assert (job.events, job.draft) == (301, {})
+
+
+async def nothing() -> None:
+    """In place of the last flush."""

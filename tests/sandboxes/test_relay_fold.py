@@ -128,5 +128,5 @@ def test_what_is_held_is_not_overtaken_when_the_secret_is_gone() -> None:
 
 def test_the_cursor_survives_its_dump() -> None:
     fold = folded(record(1, b"plain s3cret-", t=7), secrets=SECRETS)
-    assert Cursor.load(fold.cursor.dump()) == (fold.cursor.stored, fold.cursor.state)
-    assert Cursor.load(Cursor().dump()) == (0, Cursor().state)
+    assert Cursor.load(fold.cursor.dump()) == (fold.cursor.stored, fold.cursor.state, "")
+    assert Cursor.load(Cursor().dump()) == (0, Cursor().state, "")
