@@ -8,7 +8,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils.text import slugify
 
-from . import audit, signin
+from . import audit, registries, signin
 from .models import Membership, Project, User
 
 
@@ -78,6 +78,8 @@ class ProjectForm(Dressed, forms.ModelForm[Project]):
         with transaction.atomic():
             project.save()
             Membership.objects.create(project=project, user=user, role=Membership.Role.OWNER)
+            for welcome in registries.newcomers:
+                welcome(project)
             audit.note(user, "project.created", project)
         return project
 

@@ -41,5 +41,7 @@ panels: list[Panel] = []
 # Each is called with a project.
 cards: list[Callable[[models.Model], Card]] = []
 running: list[Callable[[models.Model], int]] = []
+# What a new project starts with; each is called with it, in the transaction that makes it.
+newcomers: list[Callable[[Any], None]] = []
 # What a new installation starts with; each changes nothing that is there.
 seeds: list[Callable[[], Any]] = []

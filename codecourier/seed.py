@@ -15,4 +15,6 @@ def seed() -> User:
     if not Project.objects.exists():
         project = Project.objects.create(name="First project", slug="first")
         Membership.objects.create(project=project, user=user, role=Membership.Role.OWNER)
+        for welcome in registries.newcomers:
+            welcome(project)
     return user

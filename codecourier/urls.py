@@ -17,6 +17,7 @@ urlpatterns = [
     path("projects/new/", projects.new, name="project-new"),
     path("p/<slug:slug>/", projects.dashboard, name="project"),
     path("p/<slug:slug>/", include("sandboxes.urls")),
+    path("p/<slug:slug>/", include("personas.urls")),
     path("admin/", admin.site.urls),
 ]
 

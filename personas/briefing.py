@@ -1,14 +1,18 @@
 """What a machine gets beside the repository: plain data, the same for every tool; each agent writes it in its own form.
 
-`brief` makes it for a project; it is stored with the sandbox, so that a later edit changes nothing that runs.
+`brief` makes it from a project and a persona; it is stored with the sandbox as its manifest, so that a later edit
+changes nothing that runs and the page can say what was injected, version by version.
 """
 
 import base64
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from codecourier.models import Project
+
+from .models import Asset, AssetVersion, Persona
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,16 @@ class Script:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a part comes from. `version` is 0 and `digest` that of the text for what has no versions."""
+
+    kind: str
+    name: str
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class Briefing:
     """Everything an agent is given before its first message."""
 
@@ -46,6 +60,9 @@ class Briefing:
     skills: tuple[Skill, ...] = ()
     commands: tuple[Command, ...] = ()
     scripts: tuple[Script, ...] = ()
+    # Names only: values stay where they are encrypted.
+    variables: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
 
     @property
     def document(self) -> str:
@@ -62,6 +79,8 @@ class Briefing:
             "skills": [{"name": skill.name, "files": _texts(skill.files)} for skill in self.skills],
             "commands": [{"name": command.name, "text": command.text} for command in self.commands],
             "scripts": [{"name": script.name, "text": script.text} for script in self.scripts],
+            "variables": list(self.variables),
+            "sources": [asdict(source) for source in self.sources],
         }
 
     @classmethod
@@ -74,6 +93,8 @@ class Briefing:
             skills=tuple(Skill(skill["name"], _bytes(skill["files"])) for skill in value.get("skills", [])),
             commands=tuple(Command(**command) for command in value.get("commands", [])),
             scripts=tuple(Script(**script) for script in value.get("scripts", [])),
+            variables=tuple(value.get("variables", ())),
+            sources=tuple(Source(**source) for source in value.get("sources", [])),
         )
 
 
@@ -85,6 +106,54 @@ def _bytes(files: Mapping[str, str]) -> dict[str, bytes]:
     return {path: base64.b64decode(data) for path, data in files.items()}
 
 
-def brief(project: Project) -> Briefing:
-    """What every sandbox of a project gets."""
-    return Briefing(system_prompt=project.system_prompt, instructions=project.instructions)
+def brief(project: Project, persona: Persona | None = None) -> Briefing:
+    """What a sandbox of a project gets, with a persona or without one."""
+    versions = [asset.active for asset in assets_of(persona) if asset.active]
+    told = [project.system_prompt.strip(), persona.instructions.strip() if persona else ""]
+    return Briefing(
+        system_prompt="\n\n".join(part for part in told if part),
+        instructions=project.instructions,
+        contexts={version.asset.name: text(version) for version in of(versions, Asset.Kind.CONTEXT)},
+        skills=tuple(Skill(version.asset.name, version.contents) for version in of(versions, Asset.Kind.SKILL)),
+        commands=tuple(Command(version.asset.name, text(version)) for version in of(versions, Asset.Kind.COMMAND)),
+        scripts=tuple(Script(version.asset.name, text(version)) for version in of(versions, Asset.Kind.SCRIPT)),
+        variables=tuple(project.variables.values_list("name", flat=True)),
+        sources=(*texts(project, persona), *map(source, versions)),
+    )
+
+
+def assets_of(persona: Persona | None) -> list[Asset]:
+    """A persona's context first, then what else it brings."""
+    if persona is None:
+        return []
+    others = persona.assets.kept().select_related("active__asset")
+    context = persona.context
+    return [*([context] if context and not context.archived_at else []), *others]
+
+
+def of(versions: list[AssetVersion], kind: str) -> list[AssetVersion]:
+    """Those of one kind."""
+    return [version for version in versions if version.asset.kind == kind]
+
+
+def text(version: AssetVersion) -> str:
+    """The one file of a version."""
+    return version.contents.get(version.asset.main, b"").decode(errors="replace")
+
+
+def source(version: AssetVersion) -> Source:
+    """What the manifest says of a version."""
+    return Source(version.asset.get_kind_display(), version.asset.name, version.number, version.digest)
+
+
+def texts(project: Project, persona: Persona | None) -> list[Source]:
+    """What the manifest says of texts that have no versions; empty ones are left out."""
+    found = [
+        ("System prompt", project.name, project.system_prompt),
+        ("Instructions", project.name, project.instructions),
+    ]
+    if persona:
+        found.append(("Persona", persona.name, persona.instructions))
+    return [
+        Source(kind, name, 0, hashlib.sha256(said.encode()).hexdigest()) for kind, name, said in found if said.strip()
+    ]
