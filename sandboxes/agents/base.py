@@ -47,6 +47,13 @@ class Task:
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)  # by provider
     attachments: tuple[str, ...] = ()  # absolute paths in the machine
 
+    @property
+    def message(self) -> str:
+        """The prompt with the attached files named, as the agent is to read it."""
+        if not self.attachments:
+            return self.prompt
+        return "\n".join([self.prompt, "", "Attached files:", *(f"- {path}" for path in self.attachments)])
+
 
 @dataclass(frozen=True)
 class Package:

@@ -23,6 +23,8 @@ DIALECTS: dict[str, Dialect] = {
 }
 KINDS = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded", 529: "overloaded"}
 LARGEST = 64 * 1024 * 1024  # bytes of a request
+# Before a cut, so that clients have read what was sent: some drop it when the end comes with it.
+CUT_AFTER_S = 0.3
 
 
 @dataclass
@@ -155,7 +157,7 @@ class ModelServer:
             output=40 + 3 * number,
             cache_read=300 + 11 * number,
             cache_write=200 + 13 * number if dialect.writes_cache else 0,
-            reasoning=10 + number if step.thinking and not dialect.writes_cache else 0,
+            reasoning=10 + number if step.thinking else 0,
         )
         return Answer(conversation.model, step, called, usage)
 
@@ -185,7 +187,8 @@ async def _strike(failure: str, request: web.Request, response: web.StreamRespon
         await response.write(_encoded(dialect.broken()))
         await response.write_eof()
     elif request.transport:  # cut
-        request.transport.abort()
+        await asyncio.sleep(CUT_AFTER_S)
+        request.transport.close()
 
 
 def _encoded(frame: Frame) -> bytes:

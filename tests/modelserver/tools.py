@@ -39,7 +39,7 @@ def call(directive: str, argument: str, offered: Mapping[str, Tool]) -> Call | N
         return None
     if directive == "tool":
         name, _, text = argument.partition(" ")
-        return Call(name, json.loads(text or "{}"))
+        return Call(name, json.loads(text.replace("<<", "[[").replace(">>", "]]") or "{}"))
     if directive == "write":
         return _write(*(part.strip() for part in argument.split("|", 1)), offered=offered)
     return _shell(argument, offered)
