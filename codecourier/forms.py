@@ -1,14 +1,12 @@
-"""Signing in, and a new project."""
+"""A person's profile, and a new project."""
 
 from typing import Any
 
 from django import forms
-from django.contrib.auth import authenticate
 from django.db import transaction
-from django.http import HttpRequest
 from django.utils.text import slugify
 
-from . import audit, registries, signin
+from . import audit, registries
 from .models import Membership, Project, User
 
 
@@ -25,37 +23,13 @@ class Dressed(forms.BaseForm):
                 attrs["aria-describedby"] = f"help-{name}"
 
 
-class SignInForm(Dressed, forms.Form):
-    """E-mail address and password; too many wrong ones close the door for a while."""
+class ProfileForm(Dressed, forms.ModelForm[User]):
+    """What others see of a person."""
 
-    email = forms.EmailField(
-        label="E-mail address", widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True})
-    )
-    password = forms.CharField(
-        strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}), max_length=1_000
-    )
-
-    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.request = request
-        self.user: User | None = None
-
-    def clean(self) -> dict[str, Any]:
-        """Who this is; one sentence for a wrong address and a wrong password alike."""
-        email, password = self.cleaned_data.get("email", "").lower(), self.cleaned_data.get("password")
-        if not email or not password:
-            return self.cleaned_data
-        ip = self.request.META.get("REMOTE_ADDR", "")
-        if signin.shut(email, ip):
-            raise forms.ValidationError(
-                f"Too many failed attempts. Wait {signin.WINDOW_MINUTES} minutes, or use a sign-in link."
-            )
-        found = authenticate(self.request, username=email, password=password)
-        if not isinstance(found, User):
-            signin.note_failure(email, ip)
-            raise forms.ValidationError("This e-mail address and password don't match an account.")
-        self.user = found
-        return self.cleaned_data
+    class Meta:
+        model = User
+        fields = ["name"]
+        help_texts = {"name": "Shown beside what you do; empty means your e-mail address."}
 
 
 class ProjectForm(Dressed, forms.ModelForm[Project]):

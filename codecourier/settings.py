@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import django_stubs_ext
 import environ
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 
-from codecourier import postgres, secretkey
+from codecourier import endpoints, postgres, secretkey
 
 # So that generic classes such as ModelAdmin[Any] can be written at run time as well.
 django_stubs_ext.monkeypatch()
@@ -39,6 +39,17 @@ def required(name: str, what: str) -> str:
     if not value:
         raise ImproperlyConfigured(f"{name} is not set. With BASE_URL set, {what}")
     return value
+
+
+def endpoint(name: str) -> str:
+    """The base URL of an API, empty when there is none, or a sentence that names the setting."""
+    url: str = env.str(name, "").strip()
+    try:
+        if url:
+            endpoints.validate(url)
+    except ValidationError as error:
+        raise ImproperlyConfigured(f"{name}: {error.messages[0]}") from error
+    return url
 
 
 STATE = Path(env.str("STATE", str(BASE_DIR / "state"))).resolve()
@@ -70,6 +81,13 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_filters",
     "codecourier",
+    # After ours, whose templates replace theirs.
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.google",
     "personas",
     "sandboxes",
     "usage",
@@ -92,12 +110,13 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
 ]
 
 ROOT_URLCONF = "codecourier.urls"
 ASGI_APPLICATION = "codecourier.asgi.application"
 AUTH_USER_MODEL = "codecourier.User"
-AUTHENTICATION_BACKENDS = ["codecourier.signin.EmailBackend"]
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
@@ -123,6 +142,38 @@ TEMPLATES = [
         },
     }
 ]
+
+# Accounts come by invitation; whoever has one signs in by password, e-mailed code, passkey, GitHub or Google.
+ACCOUNT_ADAPTER = "codecourier.accounts.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_LOGIN_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[CodeCourier] "
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if SECURE else "http"
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
+MFA_ADAPTER = "codecourier.accounts.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "CodeCourier"
+# Browsers give passkeys to https origins and to localhost only.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE
+SOCIALACCOUNT_ADAPTER = "codecourier.accounts.SocialAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = {
+    name: {"APPS": [{"client_id": client, "secret": env.str(f"{name.upper()}_LOGIN_SECRET", "")}]}
+    for name in ("github", "google")
+    if (client := env.str(f"{name.upper()}_LOGIN_CLIENT_ID", ""))
+}
+SIGN_IN_HOSTS = {"github": "github.com", "google": "accounts.google.com"}
+if "github" in SOCIALACCOUNT_PROVIDERS:
+    SOCIALACCOUNT_PROVIDERS["github"]["SCOPE"] = ["user:email"]
 
 EMBEDDED_POSTGRES = LOCAL and not env.str("DATABASE_URL", "")
 _database_url = (
@@ -200,7 +251,11 @@ SECURE_CSP = {
     "object-src": ["'none'"],
     "base-uri": ["'none'"],
     "frame-ancestors": ["'none'"],
-    "form-action": ["'self'"],
+    # Chromium judges where a form's answer leads as well.
+    "form-action": [
+        "'self'",
+        *[f"https://{host}" for name, host in SIGN_IN_HOSTS.items() if name in SOCIALACCOUNT_PROVIDERS],
+    ],
 }
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SECURE_SSL_REDIRECT = SECURE
@@ -215,9 +270,32 @@ MAILERS = {"default": {"BACKEND": env.str("EMAIL_BACKEND", _mail_backend)}}
 # What a sandbox may do and how long things may take. Times are for people who wait, so they are short.
 # Marks our machines at the provider; two installations must never share it, or one would sweep the other's.
 DEPLOYMENT = env.str("DEPLOYMENT", f"{_base.hostname}-{hashlib.sha256(SECRET_KEY.encode()).hexdigest()[:10]}")
-E2B_API_KEY = env.str("CODECOURIER_E2B_API_KEY", "")
-E2B_API_URL = env.str("CODECOURIER_E2B_API_URL", "")
+# Keys and API addresses of the whole deployment, by provider; a row in the admin goes before them.
+PROVIDER_KEYS = {
+    provider: key
+    for provider, name in {
+        "anthropic": "ANTHROPIC_API_KEY",
+        "anthropic_token": "ANTHROPIC_TOKEN",
+        "openai": "OPENAI_API_KEY",
+        "openrouter": "OPENROUTER_API_KEY",
+        "e2b": "E2B_API_KEY",
+        "github": "GITHUB_API_KEY",
+    }.items()
+    if (key := env.str(f"CODECOURIER_{name}", "").strip())
+}
+PROVIDER_URLS = {
+    provider: url
+    for provider in ("anthropic", "openai", "openrouter", "github")
+    if (url := endpoint(f"CODECOURIER_{provider.upper()}_BASE_URL"))
+}
+E2B_API_KEY = PROVIDER_KEYS.get("e2b", "")
+E2B_API_URL = env.str("CODECOURIER_E2B_BASE_URL", "") or env.str("CODECOURIER_E2B_API_URL", "")
 E2B_SANDBOX_URL = env.str("CODECOURIER_E2B_SANDBOX_URL", "")
+# "egress": model keys are added outside the machine. "environment": for a provider of machines that can't do that,
+# they are given to the agent's own process.
+MODEL_KEYS = env.str("MODEL_KEYS", "egress")
+if MODEL_KEYS not in {"egress", "environment"}:
+    raise ImproperlyConfigured(f"MODEL_KEYS must be egress or environment, not {MODEL_KEYS!r}.")
 SANDBOX_ALLOW_PRIVATE = env.list("SANDBOX_ALLOW_PRIVATE", default=[])
 ALLOW_LOCAL_REPOSITORIES = env.bool("ALLOW_LOCAL_REPOSITORIES", LOCAL)
 STOP_GRACE = timedelta(seconds=number("STOP_GRACE_SECONDS", 15, 1, 120))

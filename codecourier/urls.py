@@ -1,14 +1,21 @@
 """Addresses."""
 
+from allauth.account.decorators import secure_admin_login
+from allauth.account.views import login
 from django.contrib import admin
 from django.urls import include, path
 
 from codecourier.views import account, projects
 
+# Its own form knows neither second factors nor a limit of attempts.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
 urlpatterns = [
     path("", projects.home, name="home"),
-    path("sign-in/", account.sign_in, name="sign-in"),
+    path("sign-in/", login, name="sign-in"),
     path("sign-in/<str:token>/", account.sign_in_link, name="sign-in-link"),
+    path("account/", account.overview, name="account"),
+    path("account/", include("allauth.urls")),
     path("sign-out/", account.sign_out, name="sign-out"),
     path("theme/", account.theme, name="theme"),
     path("notifications/", account.notifications, name="notifications"),

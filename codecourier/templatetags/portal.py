@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
+from django.forms import BoundField
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -112,3 +113,10 @@ def dot(key: str, word: str) -> SafeString:
 def colour(key: str) -> str:
     """The colour of a status or a message level."""
     return COLOURS.get(key, "secondary")
+
+
+@register.filter
+def dressed(field: BoundField) -> SafeString:
+    """A field of somebody else's form, with the classes of ours."""
+    names = {"checkbox": "form-check-input", "select": "form-select", "radioselect": ""}
+    return field.as_widget(attrs={"class": names.get(field.widget_type, "form-control")})

@@ -9,12 +9,11 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 
 from codecourier import live, signin
 from codecourier.access import person
-from codecourier.forms import SignInForm
+from codecourier.forms import ProfileForm
 from codecourier.models import Notification
 from codecourier.shell import THEMES
 
@@ -30,20 +29,6 @@ def onward(request: HttpRequest, default: str = "home") -> HttpResponse:
 
 @never_cache
 @login_not_required
-@sensitive_post_parameters("password")
-def sign_in(request: HttpRequest) -> HttpResponse:
-    """By e-mail address and password."""
-    if request.user.is_authenticated:
-        return onward(request)
-    form = SignInForm(request, request.POST or None)
-    if request.method == "POST" and form.is_valid() and form.user:
-        login(request, form.user)
-        return onward(request)
-    return render(request, "codecourier/sign_in.html", {"form": form, "next": request.GET.get("next", "")})
-
-
-@never_cache
-@login_not_required
 def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
     """By a link for one use; only the button uses it up, so that a mail program's preview doesn't."""
     user = signin.user_of(token)
@@ -53,6 +38,16 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
         login(request, user)
         return redirect("home")
     return render(request, "codecourier/sign_in_link.html", {"person": user})
+
+
+def overview(request: HttpRequest) -> HttpResponse:
+    """This person's account: the name, and where the ways in are changed."""
+    form = ProfileForm(request.POST or None, instance=person(request))
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Your name is saved.")
+        return redirect("account")
+    return render(request, "codecourier/account.html", {"form": form}, status=422 if form.errors else 200)
 
 
 @require_POST
