@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from .audit import note
-from .models import AuditEntry, Membership, Notification, Project, ProviderKey, User, Variable
+from .models import AuditEntry, Endpoint, Membership, Notification, Project, ProviderKey, User, Variable
 
 admin.site.site_header = admin.site.site_title = "CodeCourier"
 
@@ -143,6 +143,15 @@ class ProviderKeyAdmin(Audited):
         obj.set_by = request.user if isinstance(request.user, User) else None
         with transaction.atomic():
             super().save_model(request, obj, form, change)
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(Audited):
+    """Gateways and model servers of one's own, for a project or for all."""
+
+    list_display = ["provider", "project", "base_url"]
+    list_filter = ["provider"]
+    autocomplete_fields = ["project"]
 
 
 @admin.register(Variable)

@@ -14,11 +14,21 @@ from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from codecourier import live, repositories
+from codecourier import endpoints, live, repositories
 from codecourier.crypto import EncryptedField
 from codecourier.lifecycle import Transition
 
-__all__ = ["AuditEntry", "Membership", "Notification", "Project", "ProviderKey", "Transition", "User", "Variable"]
+__all__ = [
+    "AuditEntry",
+    "Endpoint",
+    "Membership",
+    "Notification",
+    "Project",
+    "ProviderKey",
+    "Transition",
+    "User",
+    "Variable",
+]
 
 # Shorter values would be redacted out of half of every output.
 SHORTEST_SECRET = 6
@@ -138,7 +148,24 @@ class Project(models.Model):
         keys = {f"{key.provider} key": key.secret for key in self.keys.all()}
         shared = {f"{key.provider} key (shared)": key.secret for key in ProviderKey.objects.filter(project=None)}
         hidden = {variable.name: variable.value for variable in self.variables.filter(secret=True)}
-        return shared | keys | hidden
+        deployed = {f"{provider} key (deployment)": key for provider, key in settings.PROVIDER_KEYS.items()}
+        return deployed | shared | keys | hidden
+
+    def key(self, provider: str) -> str:
+        """The credential to use: the project's own, else the shared one, else the environment's; empty without any."""
+        row = _nearest(ProviderKey.objects.filter(provider=provider), self)
+        return row.secret if row else settings.PROVIDER_KEYS.get(provider, "")
+
+    def base_url(self, provider: str) -> str:
+        """Where the provider's API answers, found likewise; empty for the vendor's own address."""
+        row = _nearest(Endpoint.objects.filter(provider=provider), self)
+        return row.base_url if row else settings.PROVIDER_URLS.get(provider, "")
+
+
+def _nearest[Row: models.Model](rows: models.QuerySet[Row], project: Project) -> Row | None:
+    """The project's own row, else the deployment's."""
+    either = rows.filter(models.Q(project=project) | models.Q(project=None))
+    return either.order_by(models.F("project").asc(nulls_last=True)).first()
 
 
 class Membership(models.Model):
@@ -199,8 +226,44 @@ class ProviderKey(models.Model):
         return f"…{self.secret[-4:]}" if len(self.secret) >= 12 else "…"
 
     def clean(self) -> None:
-        """Refuse what could not be hidden from the output."""
+        """Refuse what could not be hidden from the output, and what no request could carry."""
         _refuse_short(self.secret, "secret")
+        if self.provider != self.Provider.GITHUB and re.search(r"[^\x21-\x7e]", self.secret):
+            text = "A key is one word of plain letters, digits and signs; paste it without spaces and line breaks."
+            raise ValidationError({"secret": text})
+
+
+class Endpoint(models.Model):
+    """Where a provider's models answer instead of at the vendor's: a gateway or a model server of one's own.
+
+    A project's row goes before the deployment's, where `project` is empty. Keys stay with `ProviderKey`; a server that
+    asks for none needs none.
+    """
+
+    class Provider(models.TextChoices):
+        """Whose API it speaks."""
+
+        ANTHROPIC = "anthropic", "Anthropic"
+        OPENAI = "openai", "OpenAI"
+        OPENROUTER = "openrouter", "OpenRouter"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="endpoints", null=True, blank=True)
+    provider = models.CharField(max_length=20, choices=Provider)
+    base_url = models.CharField(
+        "base URL",
+        max_length=500,
+        validators=[endpoints.validate],
+        help_text="With /v1 for OpenAI and OpenRouter, without for Anthropic. A private address is reached only from "
+        "local sandboxes, and only when SANDBOX_ALLOW_PRIVATE lists it; E2B adds keys on ports 80 and 443 only.",
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "provider"], name="one_endpoint_each", nulls_distinct=False)
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_provider_display()} at {self.base_url}"
 
 
 class Variable(models.Model):

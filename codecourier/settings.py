@@ -41,14 +41,12 @@ def required(name: str, what: str) -> str:
     return value
 
 
-def endpoint(name: str) -> str:
-    """The base URL of an API, empty when there is none, or a sentence that names the setting."""
-    url: str = env.str(name, "").strip()
+def endpoint(provider: str, url: str) -> str:
+    """The base URL of a provider's API, or a sentence that names the setting."""
     try:
-        if url:
-            endpoints.validate(url)
+        endpoints.validate(url)
     except ValidationError as error:
-        raise ImproperlyConfigured(f"{name}: {error.messages[0]}") from error
+        raise ImproperlyConfigured(f"CODECOURIER_{provider.upper()}_BASE_URL: {error.messages[0]}") from error
     return url
 
 
@@ -271,25 +269,24 @@ MAILERS = {"default": {"BACKEND": env.str("EMAIL_BACKEND", _mail_backend)}}
 # Marks our machines at the provider; two installations must never share it, or one would sweep the other's.
 DEPLOYMENT = env.str("DEPLOYMENT", f"{_base.hostname}-{hashlib.sha256(SECRET_KEY.encode()).hexdigest()[:10]}")
 # Keys and API addresses of the whole deployment, by provider; a row in the admin goes before them.
-PROVIDER_KEYS = {
-    provider: key
-    for provider, name in {
-        "anthropic": "ANTHROPIC_API_KEY",
-        "anthropic_token": "ANTHROPIC_TOKEN",
-        "openai": "OPENAI_API_KEY",
-        "openrouter": "OPENROUTER_API_KEY",
-        "e2b": "E2B_API_KEY",
-        "github": "GITHUB_API_KEY",
-    }.items()
-    if (key := env.str(f"CODECOURIER_{name}", "").strip())
+_keys = {
+    "anthropic": env.str("CODECOURIER_ANTHROPIC_API_KEY", ""),
+    "anthropic_token": env.str("CODECOURIER_ANTHROPIC_TOKEN", ""),
+    "openai": env.str("CODECOURIER_OPENAI_API_KEY", ""),
+    "openrouter": env.str("CODECOURIER_OPENROUTER_API_KEY", ""),
+    "e2b": env.str("CODECOURIER_E2B_API_KEY", ""),
+    "github": env.str("CODECOURIER_GITHUB_API_KEY", ""),
 }
-PROVIDER_URLS = {
-    provider: url
-    for provider in ("anthropic", "openai", "openrouter", "github")
-    if (url := endpoint(f"CODECOURIER_{provider.upper()}_BASE_URL"))
+PROVIDER_KEYS = {provider: key.strip() for provider, key in _keys.items() if key.strip()}
+_urls = {
+    "anthropic": env.str("CODECOURIER_ANTHROPIC_BASE_URL", ""),
+    "openai": env.str("CODECOURIER_OPENAI_BASE_URL", ""),
+    "openrouter": env.str("CODECOURIER_OPENROUTER_BASE_URL", ""),
+    "github": env.str("CODECOURIER_GITHUB_BASE_URL", ""),
 }
+PROVIDER_URLS = {provider: endpoint(provider, url.strip()) for provider, url in _urls.items() if url.strip()}
 E2B_API_KEY = PROVIDER_KEYS.get("e2b", "")
-E2B_API_URL = env.str("CODECOURIER_E2B_BASE_URL", "") or env.str("CODECOURIER_E2B_API_URL", "")
+E2B_API_URL = env.str("CODECOURIER_E2B_BASE_URL", "")
 E2B_SANDBOX_URL = env.str("CODECOURIER_E2B_SANDBOX_URL", "")
 # "egress": model keys are added outside the machine. "environment": for a provider of machines that can't do that,
 # they are given to the agent's own process.
