@@ -6,9 +6,10 @@ described in `sandboxes.host`.
 """
 
 import json
+import logging
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,8 @@ from codecourier.models import Project, ProviderKey
 
 from .models import Sandbox
 from .reasons import Reason
+
+logger = logging.getLogger(__name__)
 
 LOCAL, CLOUD = "local", "e2b"
 CREATE_SECONDS, CALL_SECONDS = 60, 15
@@ -214,8 +217,99 @@ class AsyncMachine:
             finally:
                 await handle.disconnect()
 
+    async def open_terminal(self, size: tuple[int, int], folder: str, on_data: "OnOutput") -> "Terminal":
+        """A new login shell in `folder`; `size` is (columns, rows). Awaiting `on_data` is the backpressure."""
+        with ours("open a terminal"):
+            columns, rows = size
+            pty = self._sandbox.pty
+            handle = await pty.create(e2b.PtySize(rows=rows, cols=columns), on_data, cwd=folder, timeout=0)
+        return Terminal(pty, handle)
+
+    async def rejoin_terminal(self, pid: int, on_data: "OnOutput") -> "Terminal | None":
+        """A shell that runs already, None when it has ended; what it printed meanwhile is lost."""
+        with ours("reach the terminal"):
+            try:
+                pty = self._sandbox.pty
+                return Terminal(pty, await pty.connect(pid, on_data, timeout=0))
+            except e2b.SandboxNotFoundException:
+                raise
+            except e2b.NotFoundException:
+                return None
+
+    async def run(self, command: str, what: str, *, seconds: float = 30) -> str:
+        """As `Machine.run`."""
+        with ours(what):
+            return (await self._sandbox.commands.run(command, timeout=seconds)).stdout or ""
+
+    async def stream(self, path: str, what: str) -> AsyncIterator[bytes]:
+        """The bytes of one file, a piece at a time."""
+        with ours(what):
+            async with await self._sandbox.files.read(path, format="stream") as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    def entrance(self, port: int) -> "Entrance":
+        """The way to a server in the machine."""
+        token = self._sandbox.traffic_access_token
+        headers = {"E2b-Traffic-Access-Token": token} if token else {}
+        config, domain = self._sandbox.connection_config, self._sandbox.sandbox_domain
+        origin = config.get_sandbox_direct_url(self.id, domain, port)
+        named = origin == f"https://{self._sandbox.get_host(port)}"
+        if not named:
+            # One origin for all machines, as the local host has: these two say which server is meant.
+            headers |= {"E2b-Sandbox-Id": self.id, "E2b-Sandbox-Port": str(port)}
+        return Entrance(origin, headers, named)
+
     async def close(self) -> None:
         """Nothing to give back: the SDK's connections are shared by all machines of a process."""
+
+
+OnOutput = Callable[[bytes], Awaitable[None]]
+
+
+class Terminal:
+    """A shell on a pseudo-terminal."""
+
+    def __init__(self, pty: Any, handle: Any) -> None:
+        self._pty, self._handle = pty, handle
+        self.pid: int = handle.pid
+
+    async def send(self, data: bytes) -> None:
+        """Type this."""
+        with ours("reach the terminal"):
+            await self._pty.send_stdin(self.pid, data)
+
+    async def resize(self, size: tuple[int, int]) -> None:
+        """Another size, as (columns, rows)."""
+        with ours("reach the terminal"):
+            await self._pty.resize(self.pid, e2b.PtySize(rows=size[1], cols=size[0]))
+
+    async def wait(self) -> bool:
+        """Until the shell has ended (True) or its stream breaks off (False)."""
+        try:
+            await self._handle.wait()
+        except Exception:
+            # Of any status, and a bare Exception for a stream that broke off: what counts is whether there was an end.
+            logger.debug("A terminal's stream ended", exc_info=True)
+        return self._handle.exit_code is not None
+
+    async def end(self) -> None:
+        """Kill the shell and what runs in it; one that has ended already is no fault."""
+        with ours("end the terminal"):
+            await self._pty.kill(self.pid)
+
+    async def leave(self) -> None:
+        """Hear no more of it; it goes on."""
+        await self._handle.disconnect()
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """How a port of a machine is reached: an origin, headers that open it, and whether the origin's name picks it."""
+
+    origin: str
+    headers: Mapping[str, str]
+    named: bool
 
 
 def create(

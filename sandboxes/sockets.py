@@ -4,9 +4,11 @@ from django.urls import path
 
 from .consumers.live import DetailConsumer, ListConsumer
 from .consumers.output import OutputConsumer
+from .consumers.terminal import TerminalConsumer
 
 sockets = [
     path("sandboxes/", ListConsumer.as_asgi()),
     path("sandboxes/<int:pk>/", DetailConsumer.as_asgi()),
+    path("sandboxes/<int:pk>/terminal/", TerminalConsumer.as_asgi()),
     path("jobs/<int:job>/output/", OutputConsumer.as_asgi()),
 ]
