@@ -27,7 +27,7 @@ class Responses:
             if item.get("role") == "user" and scripted(text):
                 prompt, done = text, 0
             done += item.get("type") in CALLS
-        tools = {tool["name"]: tool for tool in body.get("tools") or [] if tool["type"] in ("function", "custom")}
+        tools = {tool["name"]: tool for tool in _tools(body, items) if tool["type"] in ("function", "custom")}
         offered = {name: Tool(name, tool.get("parameters")) for name, tool in tools.items()}
         return Conversation(body["model"], prompt, done, offered, bool(body.get("stream")))
 
@@ -52,6 +52,13 @@ class Responses:
         error = {"code": "server_error", "message": "The server had an error."}
         response = {"id": "resp_broken", "object": "response", "status": "failed", "error": error, "output": []}
         return Frame("response.failed", {"type": "response.failed", "sequence_number": 99, "response": response})
+
+
+def _tools(body: dict[str, Any], items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Those of the request, and those that newer models are given in the course of the conversation."""
+    added = [tool for item in items if item.get("type") == "additional_tools" for tool in item["tools"]]
+    for tool in [*(body.get("tools") or []), *added]:
+        yield from tool["tools"] if tool["type"] == "namespace" else [tool]
 
 
 def _unnumbered(answer: Answer) -> Iterator[Frame]:

@@ -9,6 +9,8 @@ SHELLS = ("Bash", "bash", "exec_command", "shell_command", "shell")
 WRITERS = ("Write", "write")
 COMMANDS = ("command", "cmd")
 PATHS = ("file_path", "filePath", "path")
+# Codex gives its newer models one tool that runs JavaScript, from which they call the others.
+CODE = "exec"
 PATCH = "*** Begin Patch\n*** Add File: {}\n{}\n*** End Patch\n"
 
 
@@ -47,6 +49,8 @@ def call(directive: str, argument: str, offered: Mapping[str, Tool]) -> Call | N
 
 def _shell(command: str, offered: Mapping[str, Tool]) -> Call | None:
     tool = next((offered[name] for name in SHELLS if name in offered), None)
+    if tool is None and CODE in offered:
+        return Call(CODE, f"text(await tools.exec_command({{cmd: {json.dumps(command)}}}))")
     if tool is None:
         return None
     properties = (tool.schema or {}).get("properties", {})
@@ -61,10 +65,15 @@ def _write(path: str, content: str, *, offered: Mapping[str, Tool]) -> Call | No
         name = next(name for name in PATHS if name in (tool.schema or {}).get("properties", {}))
         return Call(tool.name, _required(tool, {name: path, "content": content + "\n"}))
     if "apply_patch" in offered:
-        added = "\n".join(f"+{line}" for line in content.split("\n"))
-        text = PATCH.format(path, added)
+        text = _patch(path, content)
         return Call("apply_patch", text if offered["apply_patch"].schema is None else {"input": text})
+    if CODE in offered:
+        return Call(CODE, f"text(await tools.apply_patch({json.dumps(_patch(path, content))}))")
     return _shell(f"cat > {path} <<'END'\n{content}\nEND", offered)
+
+
+def _patch(path: str, content: str) -> str:
+    return PATCH.format(path, "\n".join(f"+{line}" for line in content.split("\n")))
 
 
 def _required(tool: Tool, values: dict[str, Any]) -> dict[str, Any]:
