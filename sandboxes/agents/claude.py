@@ -103,6 +103,8 @@ class Claude:
             return Verdict(
                 "failed", Reason.MISSING_KEY, "Claude Code has no key. Set an Anthropic key for the project."
             )
+        if status is None and found.end.get("reason") != "api_error":
+            return Verdict("failed", Reason.UNFINISHED, f"Claude Code gave up: {text[:500] or 'it did not say why.'}")
         return refusal(status, text)
 
 

@@ -178,6 +178,12 @@ def test_a_refusal_is_named_by_its_status(http: int, reason: str) -> None:
     assert f"({http}): It said no." in verdict.detail
 
 
+def test_giving_up_for_other_reasons_is_not_blamed_on_the_provider() -> None:
+    end = {"ok": False, "status": None, "reason": "error_during_execution", "text": "No conversation found."}
+    verdict = CLAUDE.judge(Exit(1, None, ""), Found(end))
+    assert (verdict.reason, verdict.detail) == ("unfinished", "Claude Code gave up: No conversation found.")
+
+
 def test_a_cli_that_did_not_start_says_why() -> None:
     verdict = CLAUDE.judge(Exit(1, None, ""), Found(stderr="Error: Session ID x is already in use.\n"))
     assert verdict.reason == "unfinished"
