@@ -223,6 +223,7 @@ STATICFILES_DIRS = [
             "xterm-fit": "@xterm/addon-fit/lib",
             "xterm-links": "@xterm/addon-web-links/lib",
             "idiomorph": "idiomorph/dist",
+            "sortable": "sortablejs",
         }.items()
     ],
 ]
@@ -263,6 +264,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else Non
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 _mail_backend = f"django.core.mail.backends.{'console' if LOCAL else 'smtp'}.EmailBackend"
+DEFAULT_FROM_EMAIL = env.str("MAIL_FROM", f"CodeCourier <courier@{_base.hostname}>")
 MAILERS = {"default": {"BACKEND": env.str("EMAIL_BACKEND", _mail_backend)}}
 
 # What a sandbox may do and how long things may take. Times are for people who wait, so they are short.
