@@ -27,7 +27,7 @@ from sandboxes.output import in_thread
 logger = logging.getLogger(__name__)
 
 # Close codes that static/js/terminal.js knows, beside those of every page.
-ASLEEP, ENDED, LATER, FLOOD = 4410, 4411, 1013, 1009
+ASLEEP, ENDED, MACHINE_GONE, LATER, FLOOD = 4410, 4411, 4412, 1013, 1009
 TYPED_BYTES, TYPE_BYTES, TOOK_BYTES = 1024 * 1024, 32 * 1024, 16 * 1024
 # Whether the person may still type is asked this often; a browser that takes nothing for so long is dropped.
 CHECK_SECONDS, DEAD_SECONDS, TOUCH_SECONDS = 20.0, 60.0, 10.0
@@ -99,7 +99,7 @@ class TerminalConsumer(ProjectConsumer):
             if sandbox.status == S.RUNNING and sandbox.wanted == Wanted.RUN:
                 return sandbox
             if sandbox.final or sandbox.wanted == Wanted.KILL:
-                await self.finish("The machine of this sandbox is gone, and its terminals with it.", ENDED)
+                await self.finish("The machine of this sandbox is gone, and its terminals with it.", MACHINE_GONE)
             sentence = await self.rouse(sandbox, user)
             if sentence != said:
                 said = sentence
@@ -193,7 +193,7 @@ class TerminalConsumer(ProjectConsumer):
                     await self.shell.leave()
                 await self.finish("The sandbox sleeps. Press a key to wake it.", ASLEEP)
             if sandbox.final:
-                await self.finish("The machine of this sandbox is gone, and its terminals with it.", ENDED)
+                await self.finish("The machine of this sandbox is gone, and its terminals with it.", MACHINE_GONE)
 
     async def finish(self, sentence: str, code: int) -> NoReturn:
         """Say why, then end."""

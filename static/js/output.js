@@ -1,5 +1,7 @@
 // The output of one job in a terminal: follows its socket from where this browser is, comes back after every loss.
 // Frames: first and last row as 64-bit numbers, then bytes. What is printed is never trusted to act on the page.
+import { colours, look, open, recolour, tame } from "./screen.js";
+
 const { Terminal, FitAddon, WebLinksAddon } = globalThis;
 
 const HEADER = 16;
@@ -7,8 +9,6 @@ const TAIL_LINES = 10000;
 const ASLEEP_MS = 10000;
 const ANONYMOUS = 4401;
 const GONE = 4404;
-// OSC sequences that would rename the page's title or reach the clipboard, and CSI t, which asks about the window.
-const IGNORED_OSC = [0, 1, 2, 4, 8, 10, 11, 12, 52, 104, 110, 111, 112];
 
 const screens = new Map();
 
@@ -16,10 +16,8 @@ class Screen {
   constructor(element) {
     this.element = element;
     this.terminal = new Terminal({
-      convertEol: true, disableStdin: true, scrollback: TAIL_LINES, fontSize: 13, allowProposedApi: false,
-      screenReaderMode: false, cursorStyle: "underline", cursorInactiveStyle: "none",
-      fontFamily: getComputedStyle(element).getPropertyValue("--tblr-font-monospace") || "monospace",
-      linkHandler: { activate: open }, theme: colours(element),
+      ...look(element), convertEol: true, disableStdin: true, scrollback: TAIL_LINES,
+      cursorStyle: "underline", cursorInactiveStyle: "none", linkHandler: { activate: open },
     });
     this.fit = new FitAddon.FitAddon();
     this.terminal.loadAddon(this.fit);
@@ -47,8 +45,7 @@ class Screen {
   }
 
   tame() {
-    for (const code of IGNORED_OSC) this.terminal.parser.registerOscHandler(code, () => true);
-    this.terminal.parser.registerCsiHandler({ final: "t" }, () => true);
+    tame(this.terminal);
     // Mouse reports and the alternate screen make sense only where somebody can type.
     this.terminal.parser.registerCsiHandler({ prefix: "?", final: "h" }, (modes) => modes.some((mode) => mode !== 25 && mode !== 7));
   }
@@ -155,32 +152,8 @@ class Screen {
   }
 }
 
-function open(event, address) {
-  const url = URL.parse ? URL.parse(address) : new URL(address);
-  if (url && ["http:", "https:"].includes(url.protocol)) window.open(url.href, "_blank", "noopener,noreferrer");
-}
-
 function kilobytes(count) {
   return count < 1024 * 1024 ? `${Math.ceil(count / 1024)} KB` : `${(count / 1024 / 1024).toFixed(1)} MB`;
-}
-
-function colours(element) {
-  const style = getComputedStyle(element);
-  const of = (name, other) => style.getPropertyValue(name).trim() || other;
-  const background = of("--output-background", of("--tblr-bg-surface", "#ffffff"));
-  const foreground = of("--output-foreground", of("--tblr-body-color", "#1f2937"));
-  return { background, foreground, cursor: background, selectionBackground: of("--output-selection", "#7aa2f766"), ...palette(element) };
-}
-
-// Colours of the ANSI set that can be read on a light page; on a dark one xterm's own are right.
-function palette(element) {
-  const dark = element.closest("[data-bs-theme=dark]") || document.documentElement.dataset.bsTheme === "dark";
-  if (dark) return {};
-  return {
-    black: "#24292f", red: "#b42318", green: "#116329", yellow: "#7a5200", blue: "#0550ae", magenta: "#8250df", cyan: "#0f6b74",
-    white: "#57606a", brightBlack: "#57606a", brightRed: "#c0392b", brightGreen: "#1a7f37", brightYellow: "#8a6100",
-    brightBlue: "#2563eb", brightMagenta: "#9333ea", brightCyan: "#0e7490", brightWhite: "#24292f",
-  };
 }
 
 function find() {
@@ -213,10 +186,8 @@ function beat() {
   if (slept) hurryAll();
 }
 
-const recolour = () => screens.forEach((screen, element) => (screen.terminal.options.theme = colours(element)));
 new MutationObserver(changed).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-url"] });
-new MutationObserver(recolour).observe(document.documentElement, { attributes: true, attributeFilter: ["data-bs-theme"] });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+recolour(() => screens.forEach((screen, element) => (screen.terminal.options.theme = colours(element))));
 window.addEventListener("online", hurryAll);
 document.addEventListener("visibilitychange", () => document.hidden || beat());
 setInterval(beat, 2000);
