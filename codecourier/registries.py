@@ -27,6 +27,7 @@ class Panel:
     icon: str
     url: str
     key: str  # pressed after `g`
+    needs: str = ""  # a permission without which it isn't shown
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ panels: list[Panel] = []
 # Each is called with a project.
 cards: list[Callable[[models.Model], Card]] = []
 running: list[Callable[[models.Model], int]] = []
+# What must end before a project can be deleted: each asks it to end, and says in a sentence what isn't over yet.
+holds: list[Callable[[Any], str]] = []
 # What a new project starts with; each is called with it, in the transaction that makes it.
 newcomers: list[Callable[[Any], None]] = []
 # What a new installation starts with; each changes nothing that is there.

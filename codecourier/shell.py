@@ -7,6 +7,7 @@ from django.template.loader import render_to_string
 
 from . import registries
 from .models import Notification, Project, User
+from .permissions import may
 
 THEMES = ("system", "light", "dark")
 
@@ -28,10 +29,16 @@ class Shell:
         """Where the page is; None outside of any project."""
         return next((project for project in self.projects if project.slug == self.slug), None)
 
-    @property
+    @cached_property
     def panels(self) -> list[registries.Panel]:
-        """The navigation of a project."""
-        return sorted(registries.panels)
+        """The navigation of a project, as far as this person may go."""
+        project = self.project
+        if project is None:
+            return []
+        allowed = {
+            needs: may(self.user, needs, project) for needs in {panel.needs for panel in registries.panels} - {""}
+        }
+        return [panel for panel in sorted(registries.panels) if allowed.get(panel.needs, True)]
 
     @cached_property
     def running(self) -> int:

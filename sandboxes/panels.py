@@ -7,6 +7,7 @@ from django.db.models import Count
 from codecourier import registries
 from codecourier.registries import Card, Panel
 
+from . import fleet
 from .models import Sandbox
 
 RECENT = 8
@@ -33,8 +34,18 @@ def card(project: Any) -> Card:
     return Card("sandboxes/_dashboard.html", context)
 
 
+def hold(project: Any) -> str:
+    """A project is not deleted over machines that live: they are stopped, and it is said how many."""
+    rows = list(Sandbox.objects.filter(project=project, released_at=None))
+    for sandbox in rows:
+        fleet.stop(sandbox, None)
+    some = "sandbox is" if len(rows) == 1 else "sandboxes are"
+    return f"{len(rows)} {some} being stopped. Delete the project again in a few seconds." if rows else ""
+
+
 def register() -> None:
     """Called once, when the app is ready."""
     registries.panels.append(PANEL)
     registries.running.append(running)
     registries.cards.append(card)
+    registries.holds.append(hold)

@@ -1,0 +1,60 @@
+"""Whether a provider takes a key: one cheap call of its API that changes nothing and costs nothing."""
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+
+from .models import Project, ProviderKey
+
+P = ProviderKey.Provider
+SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Where to ask, relative to the provider's base URL, and with which header."""
+
+    base: str
+    path: str
+    header: str
+    prefix: str = ""
+
+
+PROBES = {
+    P.E2B: Probe("https://api.e2b.app", "/v2/sandboxes?limit=1", "X-API-KEY"),
+    P.ANTHROPIC: Probe("https://api.anthropic.com", "/v1/models?limit=1", "x-api-key"),
+    P.ANTHROPIC_TOKEN: Probe("https://api.anthropic.com", "/v1/models?limit=1", "Authorization", "Bearer "),
+    P.OPENAI: Probe("https://api.openai.com/v1", "/models", "Authorization", "Bearer "),
+    P.OPENROUTER: Probe("https://openrouter.ai/api/v1", "/key", "Authorization", "Bearer "),
+    P.GITHUB: Probe("https://api.github.com", "/user", "Authorization", "Bearer "),
+}
+
+
+def check(key: ProviderKey, project: Project) -> tuple[bool, str]:
+    """(works, a sentence). Never raises for what a network or a provider does."""
+    probe = PROBES[P(key.provider)]
+    base = project.base_url(key.provider.removesuffix("_token")).rstrip("/") or probe.base
+    headers = {
+        probe.header: probe.prefix + key.secret, "anthropic-version": "2023-06-01", "User-Agent": "CodeCourier",
+        "Accept": "application/json",
+    }  # fmt: skip
+    name = key.get_provider_display()
+    try:
+        request = urllib.request.Request(base + probe.path, headers=headers)  # noqa: S310
+        with urllib.request.build_opener(NoRedirect).open(request, timeout=SECONDS) as answer:
+            json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code in {401, 403}:
+            return False, f"{name} refused the key."
+        return False, f"{name} answered with status {error.code}, so the key could not be judged."
+    except (OSError, ValueError):
+        return False, f"{name} could not be reached, so the key could not be judged."
+    return True, f"{name} takes the key."
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A key goes nowhere else than where it is meant to."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Leave the redirect to be reported as it is."""

@@ -1,0 +1,22 @@
+"""A project ends after its machines."""
+
+from collections.abc import Callable
+
+from django.utils import timezone
+
+from codecourier import registries
+from codecourier.models import Project, User
+from sandboxes import fleet
+from sandboxes.models import Sandbox, Template
+
+
+def test_machines_are_stopped_before_their_project_may_go(
+    project: Project, owner: User, template: Template, work: Callable[[], int]
+) -> None:
+    sandbox = fleet.launch(project, owner, template=template)
+    says = [hold(project) for hold in registries.holds]
+    assert says == ["1 sandbox is being stopped. Delete the project again in a few seconds."]
+    sandbox.refresh_from_db()
+    assert sandbox.wanted == "kill"
+    Sandbox.objects.update(released_at=timezone.now())
+    assert [hold(project) for hold in registries.holds] == [""]
