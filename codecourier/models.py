@@ -21,6 +21,7 @@ from codecourier.lifecycle import Transition
 __all__ = [
     "AuditEntry",
     "Endpoint",
+    "Invitation",
     "Membership",
     "Notification",
     "Project",
@@ -182,6 +183,9 @@ class Membership(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role, default=Role.MEMBER)
     since = models.DateTimeField(default=timezone.now)
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
 
     class Meta:
         constraints = [
@@ -191,6 +195,36 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.project}: {self.role}"
+
+
+class Invitation(models.Model):
+    """An open door for one address into one project; only the digest of its link is kept."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="invitations")
+    email = LowercaseEmailField("e-mail address", max_length=254)
+    role = models.CharField(max_length=10, choices=Membership.Role, default=Membership.Role.MEMBER)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "email"], condition=models.Q(accepted_at=None), name="one_open_invitation_each"
+            ),
+            models.CheckConstraint(condition=models.Q(email=Lower("email")), name="invited_email_has_no_case"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} into {self.project}"
+
+    @property
+    def expired(self) -> bool:
+        """Its time is over without an answer."""
+        return self.accepted_at is None and self.expires_at <= timezone.now()
 
 
 class ProviderKey(models.Model):
