@@ -300,6 +300,14 @@ ALLOW_LOCAL_REPOSITORIES = env.bool("ALLOW_LOCAL_REPOSITORIES", LOCAL)
 STOP_GRACE = timedelta(seconds=number("STOP_GRACE_SECONDS", 15, 1, 120))
 IDLE_PAUSE = timedelta(seconds=number("IDLE_PAUSE_SECONDS", 900, 5, 86_400))
 SILENCE = timedelta(seconds=number("SILENCE_SECONDS", 600, 1, 86_400))
+UPLOAD_BYTES = number("UPLOAD_MB", 512, 1, 10_240) * 1024 * 1024
+# Pages served in sandboxes have an origin of their own below this name, which must not be the portal's: there they
+# can neither read nor set a cookie of the portal. Locally every browser takes *.localhost for this machine.
+PREVIEW_DOMAIN = env.str("PREVIEW_DOMAIN", "localhost" if LOCAL else "").strip(".").lower()
+if PREVIEW_DOMAIN and f".{_base.hostname}".endswith(f".{PREVIEW_DOMAIN}"):
+    raise ImproperlyConfigured(
+        f"PREVIEW_DOMAIN must not be the portal's own name or above it, as {PREVIEW_DOMAIN!r} is: use another domain."
+    )
 OUTPUT_CAP_BYTES = number("OUTPUT_CAP_MB", 64, 1, 4096) * 1024 * 1024
 TRASH_DAYS = number("TRASH_DAYS", 30, 1, 3650)
 PAUSED_DAYS = number("PAUSED_DAYS", 14, 1, 3650)
