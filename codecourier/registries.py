@@ -5,8 +5,10 @@
 - panels: entries of the navigation; cards: what the dashboard of a project shows; running: what counts as running now.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import models
@@ -42,9 +44,14 @@ panels: list[Panel] = []
 # Each is called with a project.
 cards: list[Callable[[models.Model], Card]] = []
 running: list[Callable[[models.Model], int]] = []
+# Columns that an app encrypts by itself: (name, model, column), for the rotation of the key.
+sealed: list[tuple[str, type[models.Model], str]] = []
 # What must end before a project can be deleted: each asks it to end, and says in a sentence what isn't over yet.
 holds: list[Callable[[Any], str]] = []
 # What a new project starts with; each is called with it, in the transaction that makes it.
 newcomers: list[Callable[[Any], None]] = []
 # What a new installation starts with; each changes nothing that is there.
 seeds: list[Callable[[], Any]] = []
+# What things cost: each is called with a service, a model (empty for machine time) and a moment, and returns the price
+# in USD of one unit of each metric that it knows; the first that knows any is believed.
+pricers: list[Callable[[str, str, datetime], Mapping[str, Decimal]]] = []

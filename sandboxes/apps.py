@@ -18,6 +18,7 @@ class SandboxesConfig(AppConfig):
         registries.sweepers[sandbox] = import_string("sandboxes.tasks.advance_sandbox")
         registries.seeds.append(import_string("sandboxes.stock.templates"))
         import_string("sandboxes.panels.register")()
+        registries.sealed.append(("sandboxes.Job.fold", self.get_model("Job"), "fold"))
         registries.chores.append(import_string("sandboxes.upkeep.enforce"))
         registries.chores.append(import_string("sandboxes.upkeep.reconcile"))
         registries.chores.append(import_string("sandboxes.upkeep.purge"))
