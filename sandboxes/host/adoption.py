@@ -54,7 +54,7 @@ async def adopt(fleet: Fleet, machine: Machine) -> None:
     machine.pin_socket()
     machine.watch()
     sandbox = Sandbox(machine.record, machine, Egress(machine.record.network, fleet.openings))
-    await sandbox.egress.listen(machine.run_folder)
+    await sandbox.open_doors()
     fleet.enter(sandbox)
     if machine.group.oom_kills():
         fleet.spawn(fleet.finish(sandbox, "memory"))

@@ -51,6 +51,8 @@ def daemon(settings: Settings) -> list[str]:
         "/run/envd/envd.sock",
         "--egress",
         "/run/envd/egress.sock",
+        "--gateway",
+        "/run/envd/gateway.sock",
     ]
 
 

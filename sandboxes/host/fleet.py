@@ -83,7 +83,7 @@ class Fleet:
         sandbox = Sandbox(machine.record, machine, Egress(order.network, self.openings))
         try:
             machine.group.limit(order.cpu, order.memory_mb, self.settings.pids)
-            await sandbox.egress.listen(machine.run_folder)
+            await sandbox.open_doors()
             await sandbox.introduce(order.envs)
         except (OSError, Unreachable, Refused) as error:
             sandbox.egress.close()

@@ -20,6 +20,8 @@ UNBUILT = {"volumeMounts": "volumes", "mcp": "MCP servers", "iam": "workload ide
 DOMAIN = re.compile(
     r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?|\*", re.IGNORECASE
 )
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+HEADER_VALUE = re.compile(r"[\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]{0,8000}[\x21-\x7e\x80-\xff])?")
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,14 @@ def read_order(body: Mapping[str, Any], settings: Settings) -> Order:
         network=read_network(mapping(body, "network"), body.get("allow_internet_access")),
         auto_pause=body.get("autoPause") is True,
         auto_resume=mapping(body, "autoResume").get("enabled") is True,
-        digest=hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
+        digest=digest(body),
     )
+
+
+def digest(body: Mapping[str, Any]) -> str:
+    """What tells two creates of one idempotency key apart; a key in the network rules may be another by the second."""
+    lasting = {key: value for key, value in body.items() if key != "network"}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
 
 
 def size_of(template: object, metadata: Mapping[str, str], settings: Settings) -> tuple[int, int]:
@@ -120,8 +128,19 @@ def read_network(body: Mapping[str, Any], allow_internet: object = None) -> Netw
         allow_internet=chosen if isinstance(chosen, bool) else None,
         allow_public_traffic=body.get("allowPublicTraffic") is not False,
         mask_request_host=str(body.get("maskRequestHost") or ""),
-        rules=mapping(body, "rules"),
+        rules={host.lower(): header_rules(host, rules) for host, rules in mapping(body, "rules").items()},
     )
+
+
+def header_rules(host: str, rules: object) -> list[dict[str, Any]]:
+    """What is done to requests to a host: `[{"transform": {"headers": {name: value}}}]`; raises Refused otherwise."""
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise Refused(400, f"the rules of {host!r} must be a list of objects")
+    found = [strings(mapping(rule, "transform"), "headers") for rule in rules]
+    for name, value in (pair for headers in found for pair in headers.items()):
+        if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
+            raise Refused(400, f"a rule of {host!r} has a header {name!r} that HTTP does not allow")
+    return [{"transform": {"headers": headers}} for headers in found]
 
 
 def listed(body: Mapping[str, Any], key: str) -> list[str]:

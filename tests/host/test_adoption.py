@@ -17,7 +17,7 @@ def again(made: Any, host: HostProcess) -> Any:
 def test_sandboxes_survive_a_killed_host(own_host: HostProcess) -> None:
     own_host.start()
     made = own_host.create(metadata={"who": "mia"}, envs={"COLOUR": "red"})
-    made.commands.run("while :; do date +%s%N > ~/tick; sleep 0.02; done", background=True)
+    made.commands.run("while :; do date +%s%N > ~/new; mv ~/new ~/tick; sleep 0.02; done", background=True)
     eventually(lambda: made.files.exists("tick"))
     own_host.stop(signal.SIGKILL)
     own_host.start()

@@ -1,4 +1,4 @@
-"""`/control/...`: the host's own calls, and the forwarder to the host's egress proxy."""
+"""`/control/...`: the host's own calls, and the forwarders to the host's proxy and gateway."""
 
 import asyncio
 import json
@@ -93,14 +93,14 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         target.write_eof()
 
 
-async def start_forwarder(egress: str, port: int) -> asyncio.Server:
-    """Splice each connection to 127.0.0.1:`port` into the host's proxy socket. Raises OSError: the port is taken."""
+async def start_forwarder(door: str, port: int) -> asyncio.Server:
+    """Splice each connection to 127.0.0.1:`port` into a socket of the host's. Raises OSError: the port is taken."""
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            up_reader, up_writer = await asyncio.open_unix_connection(egress)
+            up_reader, up_writer = await asyncio.open_unix_connection(door)
         except OSError:
-            writer.close()  # the host is away: to the program it looks like a proxy that hung up
+            writer.close()  # the host is away: to the program it looks like a server that hung up
             return
         try:
             await splice(reader, writer, up_reader, up_writer)

@@ -26,6 +26,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--socket", required=True, help="unix socket to listen on")
     parser.add_argument("--egress", help="unix socket of the host's egress proxy")
     parser.add_argument("--forward-port", type=int, default=3128, help="loopback port that leads to the egress proxy")
+    parser.add_argument("--gateway", help="unix socket of the host's gateway to model endpoints")
+    parser.add_argument("--gateway-port", type=int, default=3129, help="loopback port that leads to the gateway")
     return parser.parse_args(argv)
 
 
@@ -63,9 +65,10 @@ async def _run(options: argparse.Namespace, secret: str) -> None:
     table = Table()
     table.watch_children()
     own_ports: set[int] = set()
-    if options.egress:
-        await start_forwarder(options.egress, options.forward_port)
-        own_ports.add(options.forward_port)
+    for door, port in ((options.egress, options.forward_port), (options.gateway, options.gateway_port)):
+        if door:
+            await start_forwarder(door, port)
+            own_ports.add(port)
     api = Api(secret, table, own_ports)
     # Bound under another name first: whoever sees the socket can connect to it.
     waiting = f"{options.socket}.new"
