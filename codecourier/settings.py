@@ -223,6 +223,7 @@ STATICFILES_DIRS = [
             "xterm-fit": "@xterm/addon-fit/lib",
             "xterm-links": "@xterm/addon-web-links/lib",
             "idiomorph": "idiomorph/dist",
+            "chartjs": "chart.js/dist",
             "sortable": "sortablejs",
         }.items()
     ],
@@ -296,6 +297,8 @@ MODEL_KEYS = env.str("MODEL_KEYS", "egress")
 if MODEL_KEYS not in {"egress", "environment"}:
     raise ImproperlyConfigured(f"MODEL_KEYS must be egress or environment, not {MODEL_KEYS!r}.")
 SANDBOX_ALLOW_PRIVATE = env.list("SANDBOX_ALLOW_PRIVATE", default=[])
+# The agents' programs for local sandboxes, which see this folder and everything in it.
+TOOLS = Path(env.str("TOOLS", str(STATE / "tools"))).resolve()
 ALLOW_LOCAL_REPOSITORIES = env.bool("ALLOW_LOCAL_REPOSITORIES", LOCAL)
 STOP_GRACE = timedelta(seconds=number("STOP_GRACE_SECONDS", 15, 1, 120))
 IDLE_PAUSE = timedelta(seconds=number("IDLE_PAUSE_SECONDS", 900, 5, 86_400))
@@ -311,6 +314,11 @@ if PREVIEW_DOMAIN and f".{_base.hostname}".endswith(f".{PREVIEW_DOMAIN}"):
 OUTPUT_CAP_BYTES = number("OUTPUT_CAP_MB", 64, 1, 4096) * 1024 * 1024
 TRASH_DAYS = number("TRASH_DAYS", 30, 1, 3650)
 PAUSED_DAYS = number("PAUSED_DAYS", 14, 1, 3650)
+# What the plan of the machines' provider allows; more waits in line.
+E2B_MAX_RUNNING = number("E2B_MAX_RUNNING", 20, 1, 10_000)
+E2B_CREATES_PER_SECOND = number("E2B_CREATES_PER_SECOND", 1, 1, 100)
+E2B_MAX_SESSION = timedelta(seconds=number("E2B_MAX_SESSION_SECONDS", 3600, 600, 604_800))
+LOCAL_MAX_RUNNING = number("LOCAL_MAX_RUNNING", 20, 1, 1000)
 PROVIDER_TIMEOUT = timedelta(seconds=number("PROVIDER_TIMEOUT_SECONDS", 600, 60, 3600))
 
 LOGGING = {

@@ -1,9 +1,17 @@
 """Configuration of the usage app."""
 
 from django.apps import AppConfig
+from django.utils.module_loading import import_string
+
+from codecourier import registries
 
 
 class UsageConfig(AppConfig):
-    """Registers the app; its rows and pages come with its own issue."""
+    """What everything costs."""
 
     name = "usage"
+
+    def ready(self) -> None:
+        """Answer what things cost, and start with the list prices."""
+        registries.pricers.append(import_string("usage.prices.prices"))
+        registries.seeds.append(import_string("usage.stock.rates"))
