@@ -146,7 +146,7 @@ class Agent(Protocol):
         """Our events for one JSON line of stdout, `t` ms after the command began.
 
         `state` is JSON, changed in place, and goes from relay to relay; it begins as the job's context:
-        {"session": id or "", "baseline": what the last closing event gave or {}}.
+        {"session": id or "", "baseline": what the last closing event gave or {}, "model": what was asked for or ""}.
         """
 
     def judge(self, ended: Exit, found: Found) -> Verdict:

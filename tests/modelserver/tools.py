@@ -79,7 +79,13 @@ def _patch(path: str, content: str) -> str:
 def _required(tool: Tool, values: dict[str, Any]) -> dict[str, Any]:
     """The values with something harmless for whatever else the tool insists on."""
     schema = tool.schema or {}
-    kinds = {"string": "scripted", "number": 1, "integer": 1, "boolean": False, "array": [], "object": {}}
-    missing = [name for name in schema.get("required", []) if name not in values]
     properties = schema.get("properties", {})
-    return values | {name: kinds.get(properties.get(name, {}).get("type"), "scripted") for name in missing}
+    missing = [name for name in schema.get("required", []) if name not in values]
+    return values | {name: _harmless(properties.get(name, {})) for name in missing}
+
+
+def _harmless(schema: Mapping[str, Any]) -> Any:
+    """Null where that is allowed."""
+    kinds = {"string": "scripted", "number": 1, "integer": 1, "boolean": False, "array": [], "object": {}}
+    allowed = [one.get("type") for one in schema.get("anyOf", [schema])]
+    return None if "null" in allowed else kinds.get(allowed[0], "scripted")
