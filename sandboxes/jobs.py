@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from . import courier, e2b, keys
+from . import attachments, courier, e2b, keys
 from .agents import AGENTS, Command, Task
 from .models import Job, Phase, Sandbox
 from .repository import clone_command
@@ -60,6 +60,7 @@ def task(job: Job) -> Task:
         fresh_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{settings.DEPLOYMENT}/jobs/{job.pk}")),
         system_prompt=sandbox.briefing.get("system_prompt", ""),
         endpoints=keys.endpoints(sandbox),
+        attachments=attachments.paths(turn),
     )
 
 

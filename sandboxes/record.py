@@ -12,18 +12,25 @@ from django.utils import timezone
 from codecourier.models import Project
 
 from . import e2b
+from .agents import AGENTS
 from .models import Job, Phase, Sandbox, Turn
 
 # How many past boots of the project say what is usual, and how few don't.
 USUAL_OF = 20
 USUAL_MIN = 3
 PARTS = ("heading", "notice", "source", "timeline", "queue", "facts")
+TABS = {
+    "conversation": "Conversation",
+    "output": "Output",
+    "terminal": "Terminal",
+    "timeline": "Timeline",
+}
 
 
-def record(sandbox: Sandbox, chosen: str = "", tab: str = "output") -> dict[str, Any]:
+def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
     """Everything that the page shows. `chosen` is the id of the job whose output is wanted, empty for the newest."""
     jobs = list(sandbox.jobs.select_related("turn"))
-    turns = list(sandbox.turns.select_related("created_by", "job"))
+    turns = list(sandbox.turns.select_related("created_by", "job").prefetch_related("attachments"))
     phases = phases_of(sandbox, jobs)
     job = next((job for job in jobs if str(job.pk) == chosen), None)
     return {
@@ -42,18 +49,28 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "output") -> dict[str,
         "isolation": e2b.isolation_of(sandbox.provider) if sandbox.provider else e2b.isolation(sandbox.project),
         "resources": resources(jobs),
         "ran_since": timezone.now() - sandbox.ran if sandbox.running_since else None,
-        "tab": tab if tab in {"output", "timeline"} else "output",
+        "tab": opened(sandbox, tab, job),
+        "tabs": TABS,
+        "agent": AGENTS[sandbox.tool],
+        "last": next((turn for turn in reversed(turns) if turn.model or turn.effort), None),
     }
 
 
+def opened(sandbox: Sandbox, tab: str, job: Job | None) -> str:
+    """The tab that is asked for, else the one that says most: what a script does is what it prints."""
+    if tab in TABS:
+        return tab
+    return "output" if job or not AGENTS[sandbox.tool].structured else "conversation"
+
+
 def phases_of(sandbox: Sandbox, jobs: list[Job]) -> list[Phase]:
-    """The boot's phases, each with what is usual here and the job that has its log."""
+    """The boot's phases, each with what is usual here and the job that printed its log."""
     usually = usual(sandbox.project)
     logs = {job.kind: job for job in jobs if job.kind != Job.Kind.TURN}
     phases = list(sandbox.phases.all())
     for phase in phases:
         phase.__dict__["usual"] = usually.get(phase.name)
-        phase.__dict__["log"] = logs.get(phase.name)
+        phase.__dict__["job"] = logs.get(phase.name)
     return phases
 
 

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from .consumers.conversation import ConversationConsumer
 from .consumers.live import DetailConsumer, ListConsumer
 from .consumers.output import OutputConsumer
 from .consumers.terminal import TerminalConsumer
@@ -10,5 +11,6 @@ sockets = [
     path("sandboxes/", ListConsumer.as_asgi()),
     path("sandboxes/<int:pk>/", DetailConsumer.as_asgi()),
     path("sandboxes/<int:pk>/terminal/", TerminalConsumer.as_asgi()),
+    path("sandboxes/<int:pk>/conversation/", ConversationConsumer.as_asgi()),
     path("jobs/<int:job>/output/", OutputConsumer.as_asgi()),
 ]

@@ -1,7 +1,11 @@
 """Turns: messages queue in order, one runs at a time, each ends by what its job says."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
@@ -9,41 +13,87 @@ from django.utils import timezone
 from codecourier import live
 from codecourier.models import User
 
-from . import e2b, jobs, transcripts
+from . import attachments, e2b, jobs, transcripts
 from .agents import AGENTS, Verdict
 from .agents.base import Exit
 from .models import Job, Sandbox, Turn, Wanted
 from .reasons import Reason
 
 T = Turn.Status
+# As the vendors write them, with providers before and variants behind; never an option of a command.
+MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+\[\]-]{0,119}")
 
 
 class NotPossible(Exception):
     """What was asked can't be done now; the sentence says why and what can."""
 
 
-def queue(sandbox: Sandbox, user: User | None, prompt: str) -> Turn:
-    """Write a message's row; ValidationError when it says nothing."""
+def queue(
+    sandbox: Sandbox,
+    user: User | None,
+    prompt: str,
+    *,
+    model: str = "",
+    effort: str = "",
+    files: Sequence[UploadedFile] = (),
+) -> Turn:
+    """Write a message's row and keep its files; ValidationError when it says nothing or asks for what can't be."""
     last = sandbox.turns.aggregate(last=Max("position"))["last"] or 0
     turn = Turn(sandbox=sandbox, created_by=user, prompt=prompt, status=T.QUEUED, position=last + 1)
+    turn.model, turn.effort = model.strip(), effort
     turn.clean()
+    check(sandbox.tool, turn.model, turn.effort)
     turn.save()
+    attachments.keep(turn, files)
     turn.record("", turn.status, turn.created_at)
     return turn
 
 
-def send(sandbox: Sandbox, user: User | None, prompt: str) -> Turn:
+def check(tool: str, model: str, effort: str) -> None:
+    """Refuse a model or an effort that the tool could not be given."""
+    if model and not MODEL.fullmatch(model):
+        raise ValidationError(f"{model[:60]!r} is no name of a model: letters, digits and . _ : / @ + - [ ] make one.")
+    if effort and effort not in AGENTS[tool].efforts:
+        known = ", ".join(AGENTS[tool].efforts) or "none"
+        raise ValidationError(f"{AGENTS[tool].name} has no effort {effort[:20]!r}. It has: {known}.")
+
+
+def send(
+    sandbox: Sandbox,
+    user: User | None,
+    prompt: str,
+    *,
+    model: str = "",
+    effort: str = "",
+    files: Sequence[UploadedFile] = (),
+) -> Turn:
     """Queue a message, and wake a sandbox that sleeps; NotPossible when it is over."""
+    attachments.check(files)
     with transaction.atomic():
         row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
         if row.final or row.wanted == Wanted.KILL:
             raise NotPossible("This sandbox is over, so the message was not sent. Start a new sandbox with it.")
-        turn = queue(row, user, prompt)
+        turn = queue(row, user, prompt, model=model, effort=effort, files=files)
         row.want(Wanted.RUN, by=user)
         Sandbox.objects.filter(pk=row.pk).update(active_at=timezone.now())
         turn.nudge()
         Sandbox.poke(row.pk)
     return turn
+
+
+def put(turn: Turn, place: int) -> None:
+    """Move a message to a place in the queue, 0 being the next; NotPossible once it has started."""
+    with transaction.atomic():
+        Sandbox.objects.select_for_update().get(pk=turn.sandbox_id)
+        rows = list(Turn.objects.filter(sandbox=turn.sandbox_id, status=T.QUEUED).order_by("position", "pk"))
+        if turn not in rows:
+            raise NotPossible("This message has started already, so its place can't change any more.")
+        rows.remove(turn)
+        rows.insert(max(0, place), turn)
+        first = min(row.position for row in [*rows, turn])
+        for position, row in enumerate(rows, first):
+            Turn.objects.filter(pk=row.pk, status=T.QUEUED).update(position=position)
+        turn.nudge()
 
 
 def edit(turn: Turn, prompt: str) -> None:
@@ -57,12 +107,14 @@ def edit(turn: Turn, prompt: str) -> None:
 
 
 def withdraw(turn: Turn) -> None:
-    """Take back a message that has not started; NotPossible once it has."""
+    """Take back a message that has not started, with its files; NotPossible once it has."""
+    files = [attachments.place(file.path) for file in turn.attachments.all()]
     with transaction.atomic():
         gone, _ = Turn.objects.filter(pk=turn.pk, status=T.QUEUED).delete()
         if not gone:
             raise NotPossible("This message has started already. You can interrupt it.")
         live.nudge(*turn.topics())
+        transaction.on_commit(lambda: attachments.remove(files))
 
 
 def interrupt(sandbox: Sandbox, user: User | None) -> None:
@@ -88,18 +140,22 @@ def advance(sandbox: Sandbox) -> None:
 def begin(turn: Turn, sandbox: Sandbox) -> bool:
     """From the queue into work; False when it was withdrawn meanwhile."""
     with transaction.atomic():
-        job = jobs.create(sandbox, Job.Kind.TURN, context_of(sandbox))
+        job = jobs.create(sandbox, Job.Kind.TURN, context_of(turn, sandbox))
         if turn.move(T.RUNNING, job=job, started_at=timezone.now()):
             return True
         job.delete()
         return False
 
 
-def context_of(sandbox: Sandbox) -> dict[str, Any]:
-    """What the next turn's parser begins with, for a tool that has one."""
+def context_of(turn: Turn, sandbox: Sandbox) -> dict[str, Any]:
+    """What a turn's parser begins with, for a tool that has one; not every CLI says which model it was."""
     if not AGENTS[sandbox.tool].structured:
         return {}
-    return {"session": sandbox.session.get("id", ""), "baseline": sandbox.session.get("baseline", {})}
+    return {
+        "session": sandbox.session.get("id", ""),
+        "baseline": sandbox.session.get("baseline", {}),
+        "model": turn.model or sandbox.designer_model,
+    }
 
 
 def settle(turn: Turn, sandbox: Sandbox) -> bool:
@@ -136,6 +192,7 @@ def conclude(turn: Turn, job: Job) -> None:
 def act(job: Job, machine: e2b.Machine) -> None:
     """Start a job that has not started, ask one to end that somebody interrupted."""
     if job.status == Job.Status.STARTING:
+        attachments.hand_over(job.turn, machine)
         jobs.start(job, machine)
     elif job.stop_reason:
         jobs.ask_stop(job, machine, "stopped")

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.core.cache import cache
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from codecourier.lifecycle import Transition
 
-from . import e2b, fleet
+from . import attachments, e2b, fleet
 from .models import Orphan, Sandbox, Wanted
 from .reasons import Reason
 
@@ -128,4 +129,5 @@ def purge() -> None:
     for sandbox in Sandbox.objects.filter(deleted_at__lt=before, status__in=Sandbox.FINAL, released_at__isnull=False):
         with transaction.atomic():
             Transition.objects.filter(kind="sandboxes.sandbox", object_id=sandbox.pk).delete()
+            transaction.on_commit(partial(attachments.forget, sandbox.pk))
             sandbox.delete()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import output, pages, verbs
+from .views import conversation, output, pages, verbs
 
 app_name = "sandboxes"
 urlpatterns = [
@@ -13,6 +13,10 @@ urlpatterns = [
     path("sandboxes/<int:pk>/", pages.detail, name="detail"),
     path("sandboxes/<int:pk>/title/", verbs.retitle, name="retitle"),
     path("sandboxes/<int:pk>/send/", verbs.send, name="send"),
+    path("sandboxes/<int:pk>/conversation/", conversation.older, name="older"),
+    path("sandboxes/<int:pk>/events/<int:job>/<int:seq>/", conversation.event, name="event"),
+    path("sandboxes/<int:pk>/attachments/<int:file>/", conversation.attachment, name="attachment"),
+    path("sandboxes/<int:pk>/turns/<int:turn>/place/", verbs.put, name="put"),
     path("sandboxes/<int:pk>/turns/<int:turn>/edit/", verbs.edit, name="edit"),
     path("sandboxes/<int:pk>/turns/<int:turn>/withdraw/", verbs.withdraw, name="withdraw"),
     path("jobs/<int:job>/output.log", output.job_log, name="job-log"),

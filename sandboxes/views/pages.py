@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_safe
 
 from codecourier.access import person, project_of
-from sandboxes import e2b
+from sandboxes import conversation, e2b
 from sandboxes.forms import SandboxForm, like, summary
 from sandboxes.listing import listing
 from sandboxes.models import Sandbox
@@ -55,4 +55,6 @@ def detail(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Everything about one sandbox."""
     sandbox = sandbox_of(request, slug, pk)
     context = record(sandbox, request.GET.get("job", ""), request.GET.get("tab", ""))
+    if context["tab"] == "conversation":
+        context["conversation"] = conversation.page(sandbox, request.GET.get("before", ""))
     return render(request, "sandboxes/sandbox_detail.html", context)

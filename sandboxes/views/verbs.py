@@ -70,9 +70,15 @@ def retitle(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_POST
 def send(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """A message to the agent."""
+    """A message to the agent, with its files."""
     sandbox = sandbox_of(request, slug, pk)
-    return attempt(request, sandbox, lambda: turns.send(sandbox, person(request), written(request)))
+    model, effort = request.POST.get("model", ""), request.POST.get("effort", "")
+    files = request.FILES.getlist("files")
+
+    def act() -> None:
+        turns.send(sandbox, person(request), written(request), model=model, effort=effort, files=files)
+
+    return attempt(request, sandbox, act)
 
 
 @require_POST
@@ -81,6 +87,16 @@ def edit(request: HttpRequest, slug: str, pk: int, turn: int) -> HttpResponse:
     sandbox = sandbox_of(request, slug, pk)
     found = get_object_or_404(Turn, sandbox=sandbox, pk=turn)
     return attempt(request, sandbox, lambda: turns.edit(found, written(request)))
+
+
+@require_POST
+def put(request: HttpRequest, slug: str, pk: int, turn: int) -> HttpResponse:
+    """Another place in the queue, counted from 0; whatever is no number means the first."""
+    sandbox = sandbox_of(request, slug, pk)
+    found = get_object_or_404(Turn, sandbox=sandbox, pk=turn)
+    place = request.POST.get("place", "")
+    number = int(place) if place.isdecimal() and len(place) < 6 else 0
+    return attempt(request, sandbox, lambda: turns.put(found, number))
 
 
 @require_POST

@@ -1,0 +1,87 @@
+// Writing to the agent: files by choosing, dropping and pasting; the queue by dragging. All of it works without, as forms.
+const form = document.getElementById("composer");
+const field = document.getElementById("files");
+const chosen = document.getElementById("chosen-files");
+
+function add(files) {
+  const all = new DataTransfer();
+  for (const file of [...field.files, ...files]) all.items.add(file);
+  field.files = all.files;
+  show();
+}
+
+function leaveOut(index) {
+  const rest = new DataTransfer();
+  [...field.files].forEach((file, at) => at === index || rest.items.add(file));
+  field.files = rest.files;
+  show();
+}
+
+function show() {
+  chosen.replaceChildren(...[...field.files].map(chip));
+}
+
+function chip(file, index) {
+  const made = document.createElement("span");
+  made.className = "chip";
+  made.append(file.name, " ", size(file.size));
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "btn-close";
+  button.setAttribute("aria-label", `Leave out ${file.name}`);
+  button.addEventListener("click", () => leaveOut(index));
+  made.append(button);
+  return made;
+}
+
+function size(bytes) {
+  const made = document.createElement("span");
+  made.className = "text-secondary";
+  made.textContent = bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+  return made;
+}
+
+function pasted(event) {
+  if (!event.clipboardData.files.length) return;
+  event.preventDefault();
+  add(event.clipboardData.files);
+}
+
+function dragged(event) {
+  const files = event.dataTransfer.types.includes("Files");
+  if (files) event.preventDefault();
+  form.classList.toggle("dropping", files && event.type === "dragover");
+}
+
+function dropped(event) {
+  dragged(event);
+  if (event.dataTransfer.files.length) add(event.dataTransfer.files);
+}
+
+// Model and effort were chosen for the next messages too, not only for the one that was just sent.
+function keepChoices() {
+  for (const input of form.querySelectorAll("#model")) input.defaultValue = input.value;
+  for (const option of form.querySelectorAll("#effort option")) option.defaultSelected = option.selected;
+  queueMicrotask(() => setTimeout(show));
+}
+
+// The queue's items come and go while the page is open; the element that holds them stays.
+function sortable(queue) {
+  new Sortable(queue, { handle: ".queue-grip", animation: 120, onEnd: moved });
+}
+
+function moved(event) {
+  if (event.oldIndex === event.newIndex) return;
+  const values = { place: event.newIndex };
+  htmx.ajax("POST", event.item.dataset.place, { source: event.item, swap: "none", values });
+}
+
+if (form) {
+  field.addEventListener("change", show);
+  form.addEventListener("reset", keepChoices);
+  form.addEventListener("paste", pasted);
+  form.addEventListener("dragover", dragged);
+  form.addEventListener("dragleave", dragged);
+  form.addEventListener("drop", dropped);
+  sortable(document.getElementById("queued"));
+}
