@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import conversation, output, pages, verbs
+from .views import conversation, files, output, pages, verbs
 
 app_name = "sandboxes"
 urlpatterns = [
@@ -19,6 +19,12 @@ urlpatterns = [
     path("sandboxes/<int:pk>/turns/<int:turn>/place/", verbs.put, name="put"),
     path("sandboxes/<int:pk>/turns/<int:turn>/edit/", verbs.edit, name="edit"),
     path("sandboxes/<int:pk>/turns/<int:turn>/withdraw/", verbs.withdraw, name="withdraw"),
+    path("sandboxes/<int:pk>/files/", files.browse, name="files"),
+    path("sandboxes/<int:pk>/files/raw/", files.raw, name="file-raw"),
+    path("sandboxes/<int:pk>/files/zip/", files.folder_zip, name="file-zip"),
+    path("sandboxes/<int:pk>/files/upload/", files.upload, name="file-upload"),
+    path("sandboxes/<int:pk>/files/rename/", files.rename, name="file-rename"),
+    path("sandboxes/<int:pk>/files/remove/", files.remove, name="file-remove"),
     path("jobs/<int:job>/output.log", output.job_log, name="job-log"),
     *[path(f"sandboxes/<int:pk>/{verb}/", verbs.do, {"verb": verb}, name=verb) for verb in verbs.SANDBOX_VERBS],
 ]
