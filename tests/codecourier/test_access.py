@@ -41,11 +41,12 @@ def sandbox(project: Project, member: User, template: Template) -> Sandbox:
 def subject(route: str, sandbox: Sandbox) -> int:
     """The row that an address is about."""
     if "/personas/" in route:
-        return Persona.objects.create(project=sandbox.project, name="Ann").pk
+        return Persona.objects.get_or_create(project=sandbox.project, name="Ann")[0].pk
     if "/assets/" in route:
-        asset = Asset.objects.create(project=sandbox.project, kind="context", name="domain")
-        library.save(asset, None, {asset.main: b"text"}, 0)
-        library.publish(asset, None)
+        asset, made = Asset.objects.get_or_create(project=sandbox.project, kind="context", name="domain")
+        if made:
+            library.save(asset, None, {asset.main: b"text"}, 0)
+            library.publish(asset, None)
         return asset.pk
     return sandbox.pk
 
