@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from personas.briefing import Briefing
 
-from . import courier, e2b, jobs
+from . import courier, e2b, jobs, keys
 from .agents import AGENTS
 from .models import Job, Phase, Sandbox
 from .reasons import Reason
@@ -92,6 +92,7 @@ def _create(sandbox: Sandbox, provider: e2b.Provider) -> None:
         metadata={"codecourier": settings.DEPLOYMENT, "sandbox": str(sandbox.pk)},
         envs={},
         key=f"{settings.DEPLOYMENT}-sandbox-{sandbox.pk}".lower().replace(".", "-"),
+        network=keys.network(sandbox, local=provider.name == e2b.LOCAL),
     )
     # At once, whatever the row's status is by now: a final row with a machine is what the sweep removes.
     fields = {"provider": provider.name, "provider_id": machine.id, "kept_until": _kept_until()}

@@ -12,9 +12,9 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import e2b
 import httpx
@@ -30,7 +30,7 @@ from .reasons import Reason
 logger = logging.getLogger(__name__)
 
 LOCAL, CLOUD = "local", "e2b"
-CREATE_SECONDS, CALL_SECONDS = 60, 15
+CREATE_SECONDS, CALL_SECONDS, METRICS_SECONDS = 60, 15, 4
 HOME = "/home/user"
 
 
@@ -87,6 +87,18 @@ class Info:
     memory_mb: int
     started_at: datetime
     metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a machine used at a moment: CPU in percent of all that it has, memory and disk in bytes."""
+
+    at: datetime
+    cpu: float
+    memory: int
+    memory_total: int
+    disk: int
+    disk_total: int
 
 
 def provider_of(project: Project) -> Provider:
@@ -182,6 +194,11 @@ class Machine:
         """Stdout of a short command; CommandFailed when its status isn't 0."""
         with ours(what):
             return self._sandbox.commands.run(command, envs=dict(envs or {}), timeout=seconds).stdout or ""
+
+    def set_network(self, network: Mapping[str, Any]) -> None:
+        """Replace all rules for what it reaches, and with which headers."""
+        with ours("set the machine's network rules"):
+            self._sandbox.update_network(cast(e2b.SandboxNetworkUpdate, network))
 
     def write(self, files: Mapping[str, bytes], what: str) -> None:
         """Write files at absolute paths in one transfer; folders are made."""
@@ -313,9 +330,18 @@ class Entrance:
 
 
 def create(
-    provider: Provider, *, template: str, metadata: Mapping[str, str], envs: Mapping[str, str], key: str
+    provider: Provider,
+    *,
+    template: str,
+    metadata: Mapping[str, str],
+    envs: Mapping[str, str],
+    key: str,
+    network: Mapping[str, Any] | None = None,
 ) -> Machine:
-    """A new machine, or the one made before under the same idempotency key; on timeout it pauses."""
+    """A new machine, or the one made before under the same idempotency key; on timeout it pauses.
+
+    `network` is as in the SDK: which hosts it reaches, and headers that are added on the way to them.
+    """
     with ours("create the machine"):
         sandbox = _client(provider).Sandbox.create(
             template=template,
@@ -324,6 +350,7 @@ def create(
             envs=dict(envs),
             lifecycle={"on_timeout": "pause"},
             idempotency_key=key,
+            network=cast(e2b.SandboxNetworkOpts, network) if network else None,
             request_timeout=CREATE_SECONDS,
         )
     return Machine(sandbox)
@@ -356,6 +383,18 @@ def info(provider: Provider, machine_id: str) -> Info:
     """What the provider says of a machine; Gone when it knows none of that id."""
     with ours("ask for the machine"):
         return _info(_client(provider).Sandbox.get_info(machine_id))
+
+
+def metrics(provider: Provider, machine_id: str, since: datetime | None = None) -> list[Usage]:
+    """What the provider measured, oldest first, from a moment on; asked often, so it gives up soon."""
+    with ours("ask what the machine uses"):
+        found = _client(provider).Sandbox.get_metrics(machine_id, start=since, request_timeout=METRICS_SECONDS)
+    return sorted(map(_usage, found), key=lambda usage: usage.at)
+
+
+def _usage(entry: Any) -> Usage:
+    at = entry.timestamp if entry.timestamp.tzinfo else entry.timestamp.replace(tzinfo=UTC)
+    return Usage(at, entry.cpu_used_pct, entry.mem_used, entry.mem_total, entry.disk_used, entry.disk_total)
 
 
 def extend(provider: Provider, machine_id: str) -> None:
