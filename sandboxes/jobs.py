@@ -67,6 +67,8 @@ def task(job: Job) -> Task:
 def start(job: Job, machine: e2b.Machine) -> None:
     """Have the courier run it; a second start of the same job finds it running (or over) and changes nothing."""
     what = command(job)
+    if job.kind == Job.Kind.TURN:
+        _renew_keys(job.sandbox, machine)
     spec = {
         "argv": what.argv,
         "cwd": e2b.HOME if job.kind == Job.Kind.CLONE else PROJECT,
@@ -78,8 +80,16 @@ def start(job: Job, machine: e2b.Machine) -> None:
     machine.write({**what.files, f"{folder(job)}/spec.json": json.dumps(spec).encode()}, "hand over the command")
     variables = {variable.name: variable.value for variable in job.sandbox.project.variables.all()}
     envs = {**variables, **what.secret_env}
+    # In this one process's environment: no file, argument or shell of the machine has it.
     machine.run(courier.command("start", str(job.pk)), "start the command", envs=envs)
     job.move(Job.Status.RUNNING, deadline_at=job.deadline_at)
+
+
+def _renew_keys(sandbox: Sandbox, machine: e2b.Machine) -> None:
+    """Have the machine's requests carry the keys of now: they may have changed since it was made."""
+    network = keys.network(sandbox, local=sandbox.provider == e2b.LOCAL)
+    if network is not None:
+        machine.set_network(network)
 
 
 def _seconds(job: Job) -> float:
