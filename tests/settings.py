@@ -6,6 +6,8 @@ from tests import embedded_postgres
 
 os.environ["DATABASE_URL"] = embedded_postgres.url()
 os.environ["STATE"] = os.environ.get("TEST_STATE") or str(embedded_postgres.STATE)
+# As `manage.py tools` installs them by default: the tests run the real programs.
+os.environ.setdefault("TOOLS", str(embedded_postgres.STATE.parent / "tools"))
 for name in ("BASE_URL", "CODECOURIER_E2B_API_KEY"):
     os.environ.pop(name, None)
 

@@ -24,6 +24,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--sample-seconds", type=float, default=Settings.sample_seconds, help="time between metrics samples"
     )
     parser.add_argument(
+        "--tools", type=Path, metavar="DIR", help="folder of programs that every sandbox sees, read-only, at /opt/tools"
+    )
+    parser.add_argument(
         "--allow-private",
         action="append",
         default=[],
@@ -41,6 +44,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
         disk_mb=options.disk_mb,
         pids=options.pids,
         sample_seconds=options.sample_seconds,
+        tools=options.tools.absolute() if options.tools else None,
         allow_private=tuple(options.allow_private),
         kill_on_exit=options.kill_on_exit,
     )

@@ -31,7 +31,7 @@ def command(settings: Settings, info_fd: int) -> list[str]:
         *namespaces(),
         *system_folders(),
         *writable_folders(settings),
-        *our_folders(),
+        *our_folders(settings),
         *("--remount-ro", "/dev", "--remount-ro", "/"),
         *("--info-fd", str(info_fd)),
         *("--clearenv", "--setenv", "PATH", rootfs.PATH, "--setenv", "LANG", "C.UTF-8"),
@@ -72,13 +72,15 @@ def system_folders() -> list[str]:
     return words
 
 
-def our_folders() -> list[str]:
+def our_folders(settings: Settings) -> list[str]:
     words = ["--ro-bind", "@etc", "/etc"]
     for name in rootfs.shared_etc():
         words += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
     words += ["--ro-bind", "@bin", "/opt/bin", "--ro-bind", "@node", "/opt/node"]
     if rootfs.python_prefix() != "/usr":
         words += ["--ro-bind", "@python", rootfs.python_prefix()]
+    if settings.tools:
+        words += ["--ro-bind", "@tools", "/opt/tools"]
     return [*words, "--ro-bind", "@envd", "/opt/envd/envd"]
 
 

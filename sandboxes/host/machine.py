@@ -79,6 +79,8 @@ class Machine:
 
     def specification(self, filter_hex: str, info_fd: int) -> str:
         sources = rootfs.sources(self.settings.state / "root") | {"run": str(self.run_folder)}
+        if self.settings.tools:
+            sources["tools"] = str(self.settings.tools)
         if not self.record.mounted:
             sources["home"] = str(self.folder / "home")
         return json.dumps({

@@ -31,6 +31,8 @@ def prepare_state(settings: Settings) -> None:
     try:
         for folder in (settings.state, settings.sandboxes, settings.tombstones):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if settings.tools:
+            settings.tools.mkdir(parents=True, exist_ok=True)
         rootfs.write(settings.state / "root")
     except OSError as error:
         raise HostError(

@@ -9,6 +9,7 @@ class Settings:
     """Paths, limits and switches of one host process.
 
     `state` holds everything that outlives the process; two hosts never share one.
+    `tools` is shown to every sandbox, read-only, at /opt/tools.
     Sizes are MiB unless the name says otherwise, times are seconds.
     """
 
@@ -25,6 +26,7 @@ class Settings:
     longest_timeout: int = 24 * 3600
     boot_seconds: float = 20.0
     sample_seconds: float = 5.0
+    tools: Path | None = None
     allow_private: tuple[str, ...] = ()
     kill_on_exit: bool = False
 
