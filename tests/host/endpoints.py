@@ -6,6 +6,7 @@ import ipaddress
 import json
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -43,12 +44,12 @@ class Endpoint:
         return web.json_response(text=f"{json.dumps(said)}\n")
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: one at once, then one for each that the client asked for by `?count=`."""
+        """Server-sent events of a number and the time in ns: `?count=` of them, `pause=` seconds apart."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         try:
             for number in range(int(request.query.get("count", "1000000"))):
-                await response.write(f"data: {number}\n\n".encode())
+                await response.write(f"data: {number} {time.monotonic_ns()}\n\n".encode())
                 await asyncio.sleep(float(request.query.get("pause", "0.01")))
         except (ConnectionError, asyncio.CancelledError):
             self.left.set()
