@@ -38,4 +38,5 @@ def attachment(request: HttpRequest, slug: str, pk: int, file: int) -> HttpRespo
     if found is None:
         raise Http404
     path = attachments.place(found.path)
-    return FileResponse(path.open("rb"), True, found.name, content_type="application/octet-stream")
+    kind = "application/octet-stream"
+    return FileResponse(path.open("rb"), as_attachment=True, filename=found.name, content_type=kind)
