@@ -21,7 +21,7 @@ from .shell import Shell
 
 logger = logging.getLogger(__name__)
 
-TICKING = re.compile(r"(<time [^>]*>)[^<]*")
+TICKING = re.compile(r"(<(?:time|data) [^>]*>)[^<]*")
 
 # Close codes that static/js/live.js knows: on the first it signs in again, on the second it gives up.
 ANONYMOUS, GONE = 4401, 4404
@@ -71,7 +71,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         """Send the fragments that differ from what this browser has, then hold the pace."""
         began = time.monotonic()
         found = await database_sync_to_async(self.look)()
-        # A browser lets its times tick by itself: new words in them are no change.
+        # A browser lets its times and costs tick by itself: new words in them are no change.
         still = {name: TICKING.sub(r"\1", html) for name, html in found.items()}
         if changed := [html for name, html in found.items() if self.sent.get(name) != still[name]]:
             await self.send("".join(changed))

@@ -22,3 +22,4 @@ class SandboxesConfig(AppConfig):
         registries.chores.append(import_string("sandboxes.upkeep.enforce"))
         registries.chores.append(import_string("sandboxes.upkeep.reconcile"))
         registries.chores.append(import_string("sandboxes.upkeep.purge"))
+        registries.chores.append(import_string("sandboxes.metrics.sample"))

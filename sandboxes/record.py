@@ -13,17 +13,20 @@ from codecourier.models import Project
 
 from . import e2b
 from .agents import AGENTS
+from .bill import bill
 from .models import Job, Phase, Sandbox, Turn
 
 # How many past boots of the project say what is usual, and how few don't.
 USUAL_OF = 20
 USUAL_MIN = 3
+SLACK = timedelta(seconds=2)
 PARTS = ("heading", "notice", "source", "timeline", "queue", "facts")
 TABS = {
     "conversation": "Conversation",
     "output": "Output",
     "terminal": "Terminal",
     "timeline": "Timeline",
+    "usage": "Usage",
 }
 
 
@@ -37,6 +40,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "sandbox": sandbox,
         "project": sandbox.project,
         "phases": phases,
+        "boot": boot(sandbox, phases),
         "phase": next((phase for phase in phases if phase.status == Phase.Status.RUNNING), None),
         "failed_phase": next((phase for phase in phases if phase.status == Phase.Status.FAILED), None),
         "jobs": [{"job": entry, "label": label(entry, turns)} for entry in reversed(jobs)],
@@ -52,6 +56,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "tab": opened(sandbox, tab, job),
         "tabs": TABS,
         "agent": AGENTS[sandbox.tool],
+        "bill": bill(sandbox, turns, phases),
         "last": next((turn for turn in reversed(turns) if turn.model or turn.effort), None),
     }
 
@@ -71,7 +76,26 @@ def phases_of(sandbox: Sandbox, jobs: list[Job]) -> list[Phase]:
     for phase in phases:
         phase.__dict__["usual"] = usually.get(phase.name)
         phase.__dict__["job"] = logs.get(phase.name)
+        phase.__dict__["slow"] = slow(phase)
     return phases
+
+
+def slow(phase: Phase) -> bool:
+    """Whether it takes, or took, so much longer than usual that somebody should know."""
+    usually, took = phase.__dict__["usual"], phase.took
+    return bool(usually and took) and took > 2 * usually + SLACK
+
+
+def boot(sandbox: Sandbox, phases: list[Phase]) -> dict[str, Any]:
+    """Since when it goes on, or how long it took in all, and what is usual for what it does."""
+    begun = [phase for phase in phases if phase.started_at]
+    usually = [phase.__dict__["usual"] for phase in phases if phase.status != Phase.Status.SKIPPED]
+    booting = sandbox.status == Sandbox.Status.CREATING
+    return {
+        "since": begun[0].started_at if begun and booting else None,
+        "took": sum((phase.took or timedelta() for phase in begun), timedelta()) if begun and not booting else None,
+        "usual": sum(usually, timedelta()) if usually and all(usually) else None,
+    }
 
 
 def usual(project: Project) -> dict[str, timedelta]:

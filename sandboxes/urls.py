@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import conversation, files, output, pages, verbs
+from .views import conversation, files, output, pages, usage, verbs
 
 app_name = "sandboxes"
 urlpatterns = [
@@ -19,6 +19,7 @@ urlpatterns = [
     path("sandboxes/<int:pk>/turns/<int:turn>/place/", verbs.put, name="put"),
     path("sandboxes/<int:pk>/turns/<int:turn>/edit/", verbs.edit, name="edit"),
     path("sandboxes/<int:pk>/turns/<int:turn>/withdraw/", verbs.withdraw, name="withdraw"),
+    path("sandboxes/<int:pk>/usage/", usage.usage, name="usage"),
     path("sandboxes/<int:pk>/files/", files.browse, name="files"),
     path("sandboxes/<int:pk>/files/raw/", files.raw, name="file-raw"),
     path("sandboxes/<int:pk>/files/zip/", files.folder_zip, name="file-zip"),

@@ -25,7 +25,8 @@ def serving(state: Path) -> Iterator[Host]:
     """A host with a state folder of its own; all its sandboxes end with it."""
     state.mkdir(parents=True, exist_ok=True)
     log = state / "host.log"
-    argv = [sys.executable, "-m", "sandboxes.host", "--port", str(free_port()), "--state", str(state), "--kill-on-exit"]
+    argv = [sys.executable, "-m", "sandboxes.host", "--port", str(free_port()), "--state", str(state)]
+    argv += ["--kill-on-exit", "--sample-seconds", "1"]
     with log.open("wb") as output:
         process = subprocess.Popen(argv, cwd=ROOT, stdout=output, stderr=output, env=os.environ)
     try:

@@ -1,6 +1,7 @@
 """Times, durations and states, the same everywhere; static/js/portal.js writes the ticking ones with the same words."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django import template
@@ -18,6 +19,7 @@ COLOURS = {
     **dict.fromkeys(["paused", "stopping", "pausing", "interrupted", "warning"], "yellow"),
     **dict.fromkeys(["error", "failed", "lost"], "red"),
 }
+SMALLEST = Decimal("0.0001")
 MOVING = frozenset({"creating", "running", "starting", "stopping", "pausing"})
 
 
@@ -66,6 +68,16 @@ def until(at: datetime | None) -> str:
 def moment(at: datetime | None) -> str:
     """A moment as a clock shows it, with the date on hover."""
     return _time(at, "clock", f"{at:%H:%M:%S}") if at else ""
+
+
+@register.filter
+def usd(value: Decimal | None) -> str:
+    """An amount in USD: cents from a dollar on, below it as fine as it takes to see it grow."""
+    if value is None:
+        return ""
+    if 0 < value < SMALLEST:
+        return f"<${SMALLEST}"
+    return f"${value:,.2f}" if value >= 1 or not value else f"${value:.4f}"
 
 
 def _short(span: timedelta) -> str:

@@ -4,6 +4,7 @@ from .job import Event, Job, Output
 from .orphan import Orphan
 from .phase import Phase
 from .sandbox import Kind, Sandbox, Wanted
+from .sample import Sample
 from .template import CPU, MEMORY_MB, TIMEOUT_MS, Template
 from .turn import Attachment, Turn
 
@@ -20,6 +21,7 @@ __all__ = [
     "Phase",
     "Sandbox",
     "Template",
+    "Sample",
     "Turn",
     "Wanted",
 ]

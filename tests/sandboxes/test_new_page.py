@@ -11,6 +11,7 @@ from codecourier.models import Project, User
 from sandboxes.models import Sandbox, Template
 from tests.conftest import signed_in
 from tests.sandboxes.pages import make
+from usage import stock
 
 NEW = "/p/rocket/sandboxes/new/"
 
@@ -137,6 +138,7 @@ def test_a_sandbox_of_another_project_is_no_pattern(member_client: Client, templ
 
 
 def test_the_summary_follows_what_is_filled_in(member_client: Client, template: Template):
+    stock.rates()
     page = member_client.get(f"{NEW}summary/", filled(template, cpu=2, memory_mb=4096, branch="dev")).content.decode()
     assert "2 CPU, 4096 MB" in page
     # facts: 2 vCPU and 4 GiB cost 0.1656 USD an hour at E2B's list price.

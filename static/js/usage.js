@@ -1,0 +1,112 @@
+// What a sandbox uses: asked for while somebody looks at it, drawn as charts; costs grow by the second in between.
+const LOOK_MS = 5000;
+// Moments farther apart than this have a pause between them.
+const PAUSE_MS = 90000;
+const panel = document.getElementById("usage");
+const figures = document.getElementById("usage-figures");
+const skew = Date.now() - Date.parse(document.body.dataset.now);
+const charts = new Map();
+let library = null;
+
+const visible = () => !document.hidden && panel.offsetParent !== null;
+
+function load() {
+  library ??= new Promise((done, failed) => {
+    const script = document.createElement("script");
+    Object.assign(script, { src: panel.dataset.chart, onload: done, onerror: failed });
+    document.head.append(script);
+  });
+  return library;
+}
+
+function look() {
+  if (visible()) htmx.trigger(figures, "look");
+}
+
+function bytes(value) {
+  const units = ["B", "KB", "MB", "GB"];
+  let at = 0;
+  for (; value >= 1024 && at < units.length - 1; at++) value /= 1024;
+  return `${value >= 10 || !at ? Math.round(value) : value.toFixed(1)} ${units[at]}`;
+}
+
+const FORMS = { cpu: (value) => `${value} %`, memory: bytes, disk: bytes };
+const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
+
+function colours() {
+  const style = getComputedStyle(panel);
+  const read = (name) => style.getPropertyValue(name).trim();
+  return { line: read("--tblr-primary"), text: read("--tblr-secondary"), grid: read("--tblr-border-color") };
+}
+
+function options(name) {
+  return {
+    animation: false,
+    maintainAspectRatio: false,
+    interaction: { intersect: false, mode: "index" },
+    plugins: {
+      legend: { display: false },
+      tooltip: { displayColors: false, callbacks: { title: ([item]) => clock(item.parsed.x), label: (item) => FORMS[name](item.parsed.y) } },
+    },
+    scales: {
+      x: { type: "linear", ticks: { maxTicksLimit: 4, maxRotation: 0, callback: (at) => clock(at).slice(0, 5) }, grid: { display: false } },
+      y: { beginAtZero: true, suggestedMax: name === "cpu" ? 100 : undefined, ticks: { maxTicksLimit: 4, callback: FORMS[name] } },
+    },
+  };
+}
+
+function make(canvas) {
+  const name = canvas.dataset.series;
+  const line = { borderWidth: 1.5, pointRadius: 0, pointHitRadius: 8, spanGaps: PAUSE_MS };
+  const chart = new Chart(canvas, { type: "line", data: { datasets: [{ data: [], ...line }] }, options: options(name) });
+  charts.set(name, chart);
+  return chart;
+}
+
+function paint(chart, points) {
+  const { line, text, grid } = colours();
+  const { x, y } = chart.options.scales;
+  Object.assign(chart.data.datasets[0], { data: points, borderColor: line, pointRadius: points.length < 2 ? 2 : 0 });
+  x.ticks.color = y.ticks.color = text;
+  x.border = y.border = { color: grid };
+  y.grid = { color: grid };
+  [x.min, x.max] = [points[0].x, points.at(-1).x];
+  chart.update();
+}
+
+async function draw() {
+  const series = JSON.parse(document.getElementById("usage-series")?.dataset.series || "null");
+  document.getElementById("usage-charts").hidden = !series;
+  if (!series) return;
+  await load();
+  for (const canvas of panel.querySelectorAll("canvas[data-series]")) {
+    const name = canvas.dataset.series;
+    paint(charts.get(name) ?? make(canvas), series.at.map((x, at) => ({ x, y: series[name][at] })));
+  }
+}
+
+function money(value) {
+  if (value > 0 && value < 0.0001) return "<$0.0001";
+  if (value >= 1) return `$${value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
+  return value ? `$${value.toFixed(4)}` : "$0.00";
+}
+
+// The same amounts as the template filter `usd` writes.
+function tick() {
+  for (const cost of document.querySelectorAll("data[data-per-second]")) {
+    const seconds = Math.max(0, (Date.now() - skew - Date.parse(cost.dataset.since)) / 1000);
+    const text = money(Number(cost.value) + Number(cost.dataset.perSecond) * seconds);
+    if (cost.textContent !== text) cost.textContent = text;
+  }
+}
+
+// An error's page is no part of this one: the figures stay as they were until the next answer.
+figures.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.xhr.status !== 200) event.detail.shouldSwap = false;
+});
+figures.addEventListener("htmx:afterSettle", draw);
+new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-bs-theme"] });
+new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && look()).observe(panel);
+document.addEventListener("visibilitychange", look);
+setInterval(look, LOOK_MS);
+setInterval(tick, 1000);
