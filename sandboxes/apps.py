@@ -16,6 +16,7 @@ class SandboxesConfig(AppConfig):
         import_string("sandboxes.reactions.job_moved")
         sandbox = self.get_model("Sandbox")
         registries.sweepers[sandbox] = import_string("sandboxes.tasks.advance_sandbox")
+        registries.sweepers[self.get_model("Build")] = import_string("sandboxes.tasks.advance_build")
         registries.seeds.append(import_string("sandboxes.stock.templates"))
         import_string("sandboxes.panels.register")()
         registries.sealed.append(("sandboxes.Job.fold", self.get_model("Job"), "fold"))

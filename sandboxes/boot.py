@@ -1,25 +1,29 @@
-"""Boot: create -> clone -> install -> setup-script -> inject -> agent-cli, each phase re-entrant.
+"""Boot: template -> create -> clone -> install -> setup-script -> inject -> agent-cli, each phase re-entrant.
 
 `advance` looks at the phase that is next, does what it can without waiting, and returns; the end of a
 phase's job brings it back. A phase function returns True when its phase is over.
 """
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from codecourier import live
 from personas.briefing import Briefing
 
-from . import courier, e2b, jobs, keys
+from . import courier, e2b, jobs, keys, preparation, sizes, slots
 from .agents import AGENTS
 from .models import Job, Phase, Sandbox
 from .reasons import Reason
 from .repository import explain
 
 P = Phase.Status
+# While what a machine is made from is prepared.
+LOOK_AGAIN = timedelta(seconds=1)
 # Set in machines of hosts that have a gateway to model endpoints.
 GATEWAY = "CODECOURIER_GATEWAY"
 
@@ -56,8 +60,9 @@ def _minutes(phase: Phase) -> str:
 
 def wanted(sandbox: Sandbox, phase: Phase) -> bool:
     """Whether a phase has anything to do for this sandbox."""
+    if phase.name == Phase.Name.TEMPLATE:
+        return preparation.needed(sandbox)
     asks = {
-        Phase.Name.TEMPLATE: False,
         Phase.Name.CLONE: sandbox.repository_url,
         Phase.Name.INSTALL: sandbox.template.install.strip(),
         Phase.Name.SETUP: sandbox.setup_script.strip(),
@@ -71,18 +76,61 @@ def fail(phase: Phase, reason: str, sentence: str) -> None:
     raise BootFailed(reason, sentence)
 
 
+def prepare(sandbox: Sandbox, phase: Phase) -> bool:
+    """What the machine is made from; its log is the phase's."""
+    stand = preparation.look(sandbox, phase)
+    if Phase.objects.filter(pk=phase.pk).exclude(log=stand.log).update(log=stand.log):
+        live.nudge(*phase.topics())
+    if stand.failed:
+        fail(phase, Reason.SETUP_FAILED, stand.failed)
+    if stand.done:
+        return phase.end(P.SUCCEEDED, detail=stand.detail)
+    sandbox.look_again = timezone.now() + LOOK_AGAIN
+    return False
+
+
 def make_machine(sandbox: Sandbox, phase: Phase) -> bool:
     """The machine, by idempotency key: asked again after a crash, the provider answers with the same one."""
     provider = e2b.provider_of(sandbox.project)
-    if not sandbox.provider_id:
-        _create(sandbox, provider)
+    if not sandbox.provider_id and not _admitted(sandbox, phase, provider):
+        return False
     machine = e2b.machine_of(sandbox)
     machine.write({f"{jobs.COURIER}/courier.py": courier.SOURCE}, "hand over the courier")
-    if not sandbox.repository_url:
-        machine.run(f"git init -q -b main {jobs.PROJECT}", "make the working folder")
+    if lines := list(_first_lines(sandbox, provider)):
+        machine.run("\n".join(["set -e", *lines]), "make the working folder")
     return phase.end(
         P.SUCCEEDED, detail=f"{e2b.isolation_of(provider.name)}, {sandbox.real_cpu} CPU, {sandbox.real_memory_mb} MB"
     )
+
+
+def _admitted(sandbox: Sandbox, phase: Phase, provider: e2b.Provider) -> bool:
+    """Ask for the machine when it is its turn; a provider that has no room after all costs no time either."""
+    if place := slots.take(sandbox, provider):
+        slots.wait(sandbox, phase, place, provider)
+        return False
+    if phase.deadline_at is None:
+        slots.proceed(sandbox, phase)
+    try:
+        _create(sandbox, provider)
+    except e2b.Busy:
+        slots.proceed(sandbox, phase)
+        raise
+    except e2b.Gone:
+        sizes.forget(sandbox, provider)
+        name = e2b.template_name(sandbox)
+        fail(phase, Reason.SETUP_FAILED, f"The provider has no template {name} (any more). Start the sandbox again.")
+    return True
+
+
+def _first_lines(sandbox: Sandbox, provider: e2b.Provider) -> Iterator[str]:
+    """What a bare machine needs: a working folder, and where the local host shows the agent's programs, links."""
+    if not sandbox.repository_url:
+        yield f"git init -q -b main {jobs.PROJECT}"
+    place = preparation.place_of(sandbox)
+    if place and provider.name == e2b.LOCAL:
+        yield f"mkdir -p {e2b.HOME}/.local/bin"
+        for program, path in place.links.items():
+            yield f"ln -sfn {path} {e2b.HOME}/.local/bin/{program}"
 
 
 def _create(sandbox: Sandbox, provider: e2b.Provider) -> None:
@@ -95,7 +143,8 @@ def _create(sandbox: Sandbox, provider: e2b.Provider) -> None:
         network=keys.network(sandbox, local=provider.name == e2b.LOCAL),
     )
     # At once, whatever the row's status is by now: a final row with a machine is what the sweep removes.
-    fields = {"provider": provider.name, "provider_id": machine.id, "kept_until": _kept_until()}
+    now = timezone.now()
+    fields = {"provider": provider.name, "provider_id": machine.id, "kept_until": _kept_until(), "machine_since": now}
     Sandbox.objects.filter(pk=sandbox.pk).update(**fields)
     said = e2b.info(provider, machine.id)
     Sandbox.objects.filter(pk=sandbox.pk).update(real_cpu=said.cpu, real_memory_mb=said.memory_mb)
@@ -206,6 +255,7 @@ def check_agent(sandbox: Sandbox, phase: Phase) -> bool:
 
 
 STEPS: dict[str, Callable[[Sandbox, Phase], bool]] = {
+    Phase.Name.TEMPLATE: prepare,
     Phase.Name.CREATE: make_machine,
     Phase.Name.CLONE: run_job,
     Phase.Name.INSTALL: run_job,

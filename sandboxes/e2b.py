@@ -12,13 +12,14 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
 import e2b
 import httpx
 from django.conf import settings
+from django.utils.crypto import salted_hmac
 from e2b.exceptions import ServiceBusyException
 from e2b.sandbox.commands.command_handle import CommandExitException
 
@@ -58,6 +59,12 @@ class Denied(ProviderError):
     """The provider refused the key."""
 
     reason = Reason.MISSING_KEY
+    final = True
+
+
+class Refused(ProviderError):
+    """The provider will not do it, however often it is asked."""
+
     final = True
 
 
@@ -148,6 +155,26 @@ def isolation_of(name: str) -> str:
     return "E2B micro-VM" if name == CLOUD else "Local namespaces"
 
 
+def account(provider: Provider) -> str:
+    """Whose plan counts: the same for the same key, and nobody learns the key from it."""
+    return LOCAL if provider.name == LOCAL else salted_hmac("sandboxes.e2b.account", provider.api_key).hexdigest()
+
+
+def max_running(provider: Provider) -> int:
+    """How many machines may run at once."""
+    return settings.LOCAL_MAX_RUNNING if provider.name == LOCAL else settings.E2B_MAX_RUNNING
+
+
+def creates_per_second(provider: Provider) -> int:
+    """How many machines may be asked for in a second."""
+    return 1_000 if provider.name == LOCAL else settings.E2B_CREATES_PER_SECOND
+
+
+def longest_session(name: str) -> timedelta | None:
+    """How long a machine of a provider may run without a pause; None for as long as it likes."""
+    return settings.E2B_MAX_SESSION if name == CLOUD else None
+
+
 @cache
 def _client(provider: Provider) -> e2b.E2B:
     options: dict[str, Any] = {"api_key": provider.api_key, "request_timeout": CALL_SECONDS, "retries": 0}
@@ -171,6 +198,10 @@ def ours(what: str) -> Iterator[None]:
         raise Denied(f"Could not {what}: the provider refused the key. Check the E2B key of the project.") from error
     except e2b.TimeoutException as error:
         raise ProviderError(f"Could not {what}: the provider did not answer in time.") from error
+    except e2b.BuildException as error:
+        # It has no status of its own; a refusal stays one, a fault of the provider's (5xx) may pass.
+        kind = ProviderError if str(error).startswith("5") else Refused
+        raise kind(f"Could not {what}: {_tail(str(error))}") from error
     except CommandExitException as error:
         raise CommandFailed(f"Could not {what}: {_tail(error.stderr or error.stdout or str(error))}") from error
     except (e2b.SandboxException, httpx.HTTPError, OSError) as error:
@@ -455,3 +486,38 @@ def epitaph(provider: Provider, machine_id: str) -> str:
 def template_name(sandbox: Sandbox) -> str:
     """Cpu and memory are fixed when a template is built, so the size is part of its name."""
     return f"{sandbox.template.image}-{sandbox.cpu}c-{sandbox.memory_mb}m"
+
+
+def has_template(provider: Provider, name: str) -> bool:
+    """Whether the account has a template of this name, built or being built."""
+    with ours("look for the template"):
+        return bool(_client(provider).Template.exists(name))
+
+
+def build_template(provider: Provider, image: str, name: str, cpu: int, memory_mb: int) -> tuple[str, str]:
+    """Have the template `image` built anew in another size; the ids of the template and of its build."""
+    with ours(f"have the template {name} built"):
+        template = _client(provider).Template
+        built = template.build_in_background(template().from_template(image), name, cpu_count=cpu, memory_mb=memory_mb)
+        return built.template_id, built.build_id
+
+
+@dataclass(frozen=True)
+class BuildProgress:
+    """How a build goes: waiting, building, ready or error; new lines of its log; why it failed."""
+
+    state: str
+    lines: tuple[str, ...]
+    reason: str
+
+
+def build_progress(provider: Provider, ids: tuple[str, str], after: int) -> BuildProgress:
+    """What the provider says of a build, its log from entry `after` on (at most 100 entries)."""
+    build = e2b.BuildInfo(template_id=ids[0], build_id=ids[1], alias="", name="", tags=[])
+    with ours("hear how the template is built"):
+        said = _client(provider).Template.get_build_status(build, logs_offset=after)
+    return BuildProgress(
+        said.status.value,
+        tuple(entry.message.rstrip() for entry in said.log_entries),
+        said.reason.message.strip() if said.reason else "",
+    )

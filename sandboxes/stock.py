@@ -1,16 +1,37 @@
 """Templates that every installation starts with."""
 
+from .agents import AGENTS
 from .models import Template
+
+# (tool, name, E2B's prebuilt template, description, memory to start with in MB)
+STOCK = (
+    (
+        "script",
+        "Script",
+        "base",
+        "Runs your message as a bash script: tests, linters, migrations. No key needed.",
+        1_024,
+    ),
+    ("claude", "Claude Code", "claude", "Anthropic's agent. Needs an Anthropic or OpenRouter key.", 2_048),
+    ("codex", "Codex", "codex", "OpenAI's agent. Needs an OpenAI key.", 2_048),
+    ("opencode", "OpenCode", "opencode", "The open agent for models of any provider.", 2_048),
+    ("pi", "Pi", "pi", "The small open agent for models of any provider.", 2_048),
+)
 
 
 def templates() -> None:
-    """The script template; an administrator's changes stay."""
-    Template.objects.get_or_create(
-        slug="script",
-        defaults={
-            "name": "Script",
-            "tool": Template.Tool.SCRIPT,
-            "image": "script",
-            "description": "Runs your message as a bash script: tests, linters, migrations. No key needed.",
-        },
-    )
+    """One for each tool; an administrator's changes stay."""
+    for tool, name, image, description, memory_mb in STOCK:
+        if tool not in AGENTS:
+            continue
+        Template.objects.get_or_create(
+            slug=tool,
+            defaults={
+                "name": name,
+                "tool": tool,
+                "image": image,
+                "description": description,
+                "needs_mb": AGENTS[tool].needs_mb,
+                "memory_mb": memory_mb,
+            },
+        )

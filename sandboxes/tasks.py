@@ -4,8 +4,8 @@ from django.tasks import task
 
 from codecourier.models import Notification
 
-from . import fleet
-from .models import Sandbox
+from . import fleet, sizes
+from .models import Build, Sandbox
 
 
 @task
@@ -14,6 +14,14 @@ def advance_sandbox(pk: int) -> None:
     with Sandbox.claim(pk) as sandbox:
         if sandbox:
             fleet.advance(sandbox)
+
+
+@task
+def advance_build(pk: int) -> None:
+    """Bring the building of a template forward."""
+    with Build.claim(pk) as build:
+        if build:
+            sizes.advance(build)
 
 
 @task

@@ -1,10 +1,11 @@
 """One agent in one machine: the rows, their graphs and the verbs of one row."""
 
+from .build import Build
 from .job import Event, Job, Output
 from .orphan import Orphan
 from .phase import Phase
-from .sandbox import Kind, Sandbox, Wanted
 from .sample import Sample
+from .sandbox import Kind, Sandbox, Wanted
 from .template import CPU, MEMORY_MB, TIMEOUT_MS, Template
 from .turn import Attachment, Turn
 
@@ -13,15 +14,16 @@ __all__ = [
     "MEMORY_MB",
     "TIMEOUT_MS",
     "Attachment",
+    "Build",
     "Event",
     "Job",
     "Kind",
     "Orphan",
     "Output",
     "Phase",
+    "Sample",
     "Sandbox",
     "Template",
-    "Sample",
     "Turn",
     "Wanted",
 ]

@@ -116,6 +116,8 @@ class Sandbox(Lifecycle, Leased):
     stop_by = models.DateTimeField(null=True, blank=True)
 
     provider = models.CharField(max_length=10, blank=True)
+    # The key's, whose plan it counts against (`e2b.account`).
+    account = models.CharField(max_length=40, blank=True)
     provider_id = models.CharField(max_length=120, blank=True, db_index=True)
     # As the provider says, which is what costs.
     real_cpu = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -140,6 +142,9 @@ class Sandbox(Lifecycle, Leased):
     kept_until = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+
+    # Set by the step at hand, not stored: a look sooner than the row itself asks for.
+    look_again: datetime | None = None
 
     objects = SandboxQuerySet.as_manager()
 
@@ -253,7 +258,7 @@ class Sandbox(Lifecycle, Leased):
             return timezone.now() + SOON
         phase = self.phases.running().first()
         job = self.jobs.live().order_by("deadline_at").first()
-        looks = [self.deadline_at, self.timeout_at, self.kept_until, self.idle_at()]
+        looks = [self.look_again, self.deadline_at, self.timeout_at, self.kept_until, self.idle_at()]
         if self.stopping:
             looks.append(self.stop_by)
         looks += [row.deadline_at for row in (phase, job) if row]
