@@ -17,6 +17,7 @@ from codecourier import live
 from codecourier.lifecycle import Later
 from codecourier.models import Project, User
 from personas import briefing
+from personas.models import Persona
 
 from . import boot, e2b, jobs, turns
 from .models import Job, Phase, Sandbox, Template, Turn, Wanted
@@ -38,6 +39,7 @@ def launch(
     *,
     template: Template,
     prompt: str = "",
+    persona: Persona | None = None,
     request_key: str | None = None,
     **fields: Any,
 ) -> Sandbox:
@@ -53,7 +55,8 @@ def launch(
         template=template,
         tool=template.tool,
         status=S.CREATING,
-        briefing=briefing.brief(project).to_json(),
+        briefing=briefing.brief(project, persona).to_json(),
+        labels=labels_of(persona, user) | fields.pop("labels", {}),
         title=title_of(prompt),
         request_key=request_key,
         **fields,
@@ -73,6 +76,12 @@ def launch(
         sandbox.nudge()
         Sandbox.poke(sandbox.pk)
     return sandbox
+
+
+def labels_of(persona: Persona | None, user: User | None) -> dict[str, Any]:
+    """What the ledger and the lessons know a sandbox by; whoever makes it may add to them."""
+    person = {"person": user.pk} if user else {}
+    return {"persona": persona.name, "persona_id": persona.pk, "role": persona.role, **person} if persona else person
 
 
 def title_of(prompt: str) -> str:

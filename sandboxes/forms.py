@@ -10,6 +10,8 @@ from django.db import IntegrityError
 
 from codecourier.forms import Dressed
 from codecourier.models import Project, User
+from personas.briefing import brief
+from personas.models import Persona
 
 from . import fleet
 from .models import TIMEOUT_MS, Sandbox, Template
@@ -38,6 +40,10 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         empty_label=None,
         help_text="Decides the tool and what the machine starts with.",
     )
+    persona = forms.ModelChoiceField(
+        Persona.objects.none(), required=False, empty_label="None",
+        help_text="What the agent is told and brings along; its model and effort where yours are left open.",
+    )  # fmt: skip
     request_key = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     class Meta:
@@ -70,6 +76,7 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         super().__init__(*args, **kwargs)
         self.project = project
         self.fields["request_key"].widget.attrs.clear()
+        self.fields["persona"].queryset = Persona.objects.kept().filter(project=project)  # type: ignore[attr-defined]
 
     def clean_timeout_minutes(self) -> int:
         """Milliseconds; the refusal names the range."""
@@ -87,6 +94,18 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         if not low <= value <= high:
             raise ValidationError(f"Allowed is {low} to {high:,} minutes.")
         return value * 60
+
+    def clean(self) -> dict[str, Any]:
+        """A persona works with its own tool, and fills in what was left open."""
+        found: dict[str, Any] = super().clean() or self.cleaned_data
+        persona, template = found.get("persona"), found.get("template")
+        if persona and template and persona.tool != template.tool:
+            text = f"{persona} works with {Template.Tool(persona.tool).label}: choose a template of that tool."
+            self.add_error("template", text)
+        if persona:
+            found["designer_model"] = found.get("designer_model") or persona.model
+            found["effort"] = found.get("effort") or persona.effort
+        return found
 
     def clean_prompt(self) -> str:
         """As it was written; line ends as a script needs them."""
@@ -115,7 +134,11 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         """The cleaned fields by the names of the model."""
         fields = {name: self.cleaned_data[name] for name in self.Meta.fields}
         times = {"timeout_ms": "timeout_minutes", "idle_seconds": "idle_minutes"}
-        return fields | {name: self.cleaned_data[field] for name, field in times.items()}
+        return (
+            fields
+            | {name: self.cleaned_data[field] for name, field in times.items()}
+            | {"persona": self.cleaned_data["persona"]}
+        )
 
     def mark(self, user: User) -> str | None:
         """The same form sent twice has the same mark; changed or sent by somebody else, another one."""
@@ -151,13 +174,27 @@ def like(project: Project, number: str) -> dict[str, Any]:
     return {**fields, **times, "template": past.template_id, "prompt": first.prompt if first else ""}
 
 
+def with_persona(project: Project, number: str) -> dict[str, Any]:
+    """A chosen persona, and a template of its tool; empty for an unknown one."""
+    rows = Persona.objects.kept().filter(project=project)
+    persona = rows.filter(pk=number).first() if number.isdecimal() and len(number) < 18 else None
+    if persona is None:
+        return {}
+    template = Template.objects.filter(tool=persona.tool, active=True).first()
+    sizes = {"template": template.pk, "cpu": template.cpu, "memory_mb": template.memory_mb} if template else {}
+    return {"persona": persona.pk, **sizes}
+
+
 def summary(form: SandboxForm) -> dict[str, Any]:
     """What a form, bound or not, would make, as far as it can be read: for the panel beside it."""
     read = _reader(form)
     template = Template.objects.filter(pk=read("template")).first() if read("template").isdecimal() else None
     cpu, memory = _number(read("cpu")), _number(read("memory_mb"))
+    chosen = Persona.objects.kept().filter(project=form.project, pk=_number(read("persona")) or 0).first()
     return {
         "template": template,
+        "persona": chosen,
+        "briefing": brief(form.project, chosen),
         "cpu": cpu,
         "memory_mb": memory,
         "minutes": _number(read("timeout_minutes")),
