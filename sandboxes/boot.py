@@ -251,6 +251,8 @@ def check_agent(sandbox: Sandbox, phase: Phase) -> bool:
     gateway, _, version = said.partition("\n")
     told = {"gateway": gateway.strip()[:200], "tool_version": version.strip()[:200]}
     Sandbox.objects.filter(pk=sandbox.pk).update(**told)
+    # The first turn may start in this very step, and asks for the gateway.
+    sandbox.refresh_from_db()
     return phase.end(P.SUCCEEDED, detail=told["tool_version"])
 
 
