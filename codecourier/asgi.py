@@ -1,6 +1,10 @@
-"""The web process: pages over HTTP, live parts and output over sockets of our own origin only."""
+"""The web process: pages over HTTP, live parts and output over sockets of our own origin only.
+
+Previews of servers in sandboxes have origins of their own, which are served here as well and share nothing with it.
+"""
 
 import os
+from importlib import import_module
 from typing import Any
 
 from channels.auth import AuthMiddlewareStack
@@ -20,6 +24,7 @@ pages = get_asgi_application()
 from django.urls import path, re_path  # noqa: E402
 from django.utils.module_loading import import_string  # noqa: E402
 
+from codecourier import pace  # noqa: E402
 from codecourier.consumers import DashboardConsumer, PageConsumer, ProjectConsumer  # noqa: E402
 
 
@@ -38,6 +43,16 @@ sockets = [
     path("ws/p/<slug:slug>/", URLRouter(import_string("sandboxes.sockets.sockets"))),
     re_path("", unknown),
 ]
-application = ProtocolTypeRouter(
+portal = ProtocolTypeRouter(
     {"http": pages, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(sockets)))}
 )
+previews = import_module("sandboxes.previews.proxy")
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """The portal, or by its host name a preview; a preview's pages never reach the portal with what they ask."""
+    if previews.address(scope):
+        serving = previews.application
+    else:
+        serving = previews.refuse if previews.asked_by_preview(scope) else portal
+    await pace.run(serving, scope, receive, send)

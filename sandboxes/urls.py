@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import conversation, files, output, pages, usage, verbs
+from .views import conversation, files, output, pages, previews, usage, verbs
 
 app_name = "sandboxes"
 urlpatterns = [
@@ -26,6 +26,8 @@ urlpatterns = [
     path("sandboxes/<int:pk>/files/upload/", files.upload, name="file-upload"),
     path("sandboxes/<int:pk>/files/rename/", files.rename, name="file-rename"),
     path("sandboxes/<int:pk>/files/remove/", files.remove, name="file-remove"),
+    path("sandboxes/<int:pk>/previews/", previews.servers, name="previews"),
+    path("sandboxes/<int:pk>/previews/<int:port>/", previews.enter, name="preview-enter"),
     path("jobs/<int:job>/output.log", output.job_log, name="job-log"),
     *[path(f"sandboxes/<int:pk>/{verb}/", verbs.do, {"verb": verb}, name=verb) for verb in verbs.SANDBOX_VERBS],
 ]
