@@ -14,6 +14,8 @@ VENDORS = {
 }
 # Whose models have such names.
 FAMILIES = {"anthropic": re.compile(r"claude-"), "openai": re.compile(r"(gpt|chatgpt|codex|o\d)\b")}
+# The models of OpenAI that have an effort above xhigh (`codex debug models`).
+HAS_MAX = re.compile(r"gpt-(5\.6|6)\b")
 VERSION = re.compile(r"/v\d+\w*(/|$)")
 
 
@@ -45,6 +47,11 @@ class Access:
         """Whether the vendor itself answers, be it through a gateway that names it in its path."""
         host = VENDORS[self.provider].split("/")[2]
         return not self.custom or host in self.custom
+
+    def effort(self, wanted: str) -> str:
+        """Ours as OpenAI's models and OpenRouter call it; only `max` has another name."""
+        most = "max" if self.provider == "openai" and HAS_MAX.search(self.model) else "xhigh"
+        return most if wanted == "max" else wanted
 
     def versioned(self) -> str:
         """The base URL as OpenAI's clients want it, with the version at its end."""

@@ -4,7 +4,6 @@ Contract: runs of 0.169.0 against a scripted server (tests/agents).
 """
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,8 +19,6 @@ HOME = "/home/user/.codex"
 # A layer over the user's own configuration, which stays as a setup script may have left it.
 PROFILE = "codecourier"
 FLAGS = ("--json", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check", "--profile", PROFILE)
-# The models whose catalog entry has an effort above xhigh (`codex debug models`).
-HAS_MAX = re.compile(r"gpt-(5\.6|6)\b")
 NO_COMMANDS = "Codex has no commands of one's own; make it a skill."
 
 
@@ -98,8 +95,7 @@ def _settings(task: Task, access: Access) -> Iterator[str]:
     yield 'model_provider="codecourier"'
     yield f"model_providers.codecourier={{{table}}}"
     if task.effort:
-        most = "max" if HAS_MAX.search(access.model) else "xhigh"
-        yield f"model_reasoning_effort={_toml(most if task.effort == 'max' else task.effort)}"
+        yield f"model_reasoning_effort={_toml(access.effort(task.effort))}"
 
 
 def _toml(text: str) -> str:
