@@ -25,6 +25,8 @@ TABS = {
     "conversation": "Conversation",
     "output": "Output",
     "terminal": "Terminal",
+    "files": "Files",
+    "previews": "Previews",
     "timeline": "Timeline",
     "usage": "Usage",
 }

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 from django.http import Http404
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 
 from codecourier import hub
 from codecourier.consumers import GONE, Closed, ProjectConsumer
@@ -181,7 +180,7 @@ class TerminalConsumer(ProjectConsumer):
         """Somebody is at work here."""
         if time.monotonic() - self.touched_at >= TOUCH_SECONDS:
             self.touched_at = time.monotonic()
-            await in_thread(touch, self.pk)
+            await in_thread(fleet.touch, Sandbox(pk=self.pk))
 
     async def guard(self, changes: hub.Subscription) -> None:
         """End when this person may not type here any more, or when the machine sleeps or is gone."""
@@ -244,11 +243,6 @@ async def pause(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         return
-
-
-def touch(pk: int) -> None:
-    """It is in use: its idle time begins anew."""
-    Sandbox.objects.filter(pk=pk).update(active_at=timezone.now())
 
 
 def parsed(text: str | None) -> dict[str, Any]:

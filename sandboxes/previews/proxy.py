@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 from django.conf import settings
-from django.utils import timezone
 from yarl import URL
 
 from codecourier import hub
@@ -199,9 +198,10 @@ class Exchange:
         sandbox, user = await self.allowed()
         if sandbox.status != S.RUNNING or sandbox.wanted != Wanted.RUN:
             sandbox = await self.rouse(sandbox, user)
+        # A page that asks by itself doesn't keep its sandbox from sleep; what a person opens or sends does.
         if (self.navigates or self.scope.get("method") not in {"GET", "HEAD", None}) and not TOUCHED.get(sandbox.pk):
             TOUCHED.keep(sandbox.pk, True)
-            await output.in_thread(touch, sandbox.pk)
+            await output.in_thread(fleet.touch, sandbox)
         return await entrance(sandbox, self.to.port)
 
     async def rouse(self, sandbox: Sandbox, user: User) -> Sandbox:
@@ -387,8 +387,3 @@ def inner_path(to: str) -> str:
     """A path on the preview's own origin; the root for anything else."""
     plain = to.startswith("/") and not to.startswith(("//", "/\\")) and to.isascii() and to.isprintable()
     return to if plain else "/"
-
-
-def touch(pk: int) -> None:
-    """It is in use: its idle time begins anew."""
-    Sandbox.objects.filter(pk=pk).update(active_at=timezone.now())
