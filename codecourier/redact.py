@@ -156,7 +156,7 @@ def redact_spool(lines: Iterable[bytes], redactor: Redactor) -> dict[str, bytes]
     """What must be stored of a whole spool, by stream: the measure that tests compare with."""
     state, stored = State(), dict[str, bytearray]()
     for line in lines:
-        pieces, state = _step(redactor, state, json.loads(line))
+        pieces, state = step(redactor, state, json.loads(line))
         for stream, data in pieces:
             stored.setdefault(stream, bytearray()).extend(data)
     for stream, data in redactor.end(state)[0]:
@@ -164,7 +164,8 @@ def redact_spool(lines: Iterable[bytes], redactor: Redactor) -> dict[str, bytes]
     return {stream: bytes(data) for stream, data in stored.items()}
 
 
-def _step(redactor: Redactor, state: State, record: dict[str, Any]) -> tuple[list[Piece], State]:
+def step(redactor: Redactor, state: State, record: dict[str, Any]) -> tuple[list[Piece], State]:
+    """One line of a spool: what is to be stored now, and what is held."""
     if "data" in record:
         return redactor.feed(state, record["stream"], record["t"], binascii.a2b_base64(record["data"]))
     return redactor.tick(state, record["tick"]) if "tick" in record else ([], state)

@@ -117,11 +117,11 @@ class Stack:
         except httpx.TransportError:
             return False
 
-    def kill(self, name: str) -> None:
-        """kill -9, with everything the process had started for itself."""
+    def kill(self, name: str, *, alone: bool = False) -> None:
+        """kill -9, with everything the process had started for itself, or of the process `alone`."""
         process = self.processes.pop(name)
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
         process.wait()
 
     def kill_postgres(self) -> None:
