@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from .audit import note
-from .models import AuditEntry, Endpoint, Membership, Notification, Project, ProviderKey, User, Variable
+from .models import AuditEntry, Endpoint, Invitation, Membership, Notification, Project, ProviderKey, User, Variable
 
 admin.site.site_header = admin.site.site_title = "CodeCourier"
 
@@ -189,4 +189,22 @@ class AuditEntryAdmin(admin.ModelAdmin[Any]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Kept for ever."""
+        return False
+
+
+@admin.register(Invitation)
+class InvitationAdmin(admin.ModelAdmin[Any]):
+    """Open doors: made in the portal, where their links are mailed."""
+
+    list_display = ["email", "project", "role", "invited_by", "at", "expires_at", "accepted_at"]
+    list_filter = ["role", "project"]
+    search_fields = ["email"]
+    list_select_related = ["project", "invited_by"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A link is shown to nobody but its address."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Withdrawn or waited for, never bent."""
         return False

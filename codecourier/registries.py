@@ -40,7 +40,17 @@ class Card:
     context: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Tab:
+    """A tab of a project's settings. `show` answers with (HTML, status); 303 when it has saved."""
+
+    title: str
+    show: Callable[[Any, Any], tuple[str, int]]
+
+
 panels: list[Panel] = []
+# By the last part of their address.
+tabs: dict[str, Tab] = {}
 # Each is called with a project.
 cards: list[Callable[[models.Model], Card]] = []
 running: list[Callable[[models.Model], int]] = []

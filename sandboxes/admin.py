@@ -11,7 +11,7 @@ from codecourier.audit import note
 from codecourier.models import User
 
 from . import fleet
-from .models import Job, Orphan, Phase, Sandbox, Template, Turn
+from .models import Job, Orphan, Phase, Sandbox, SessionConfig, Template, Turn
 from .reasons import Reason
 
 
@@ -62,6 +62,16 @@ class TemplateAdmin(Audited):
 
     list_display = ["name", "tool", "image", "cpu", "memory_mb", "needs_mb", "active"]
     prepopulated_fields = {"slug": ["name"]}
+
+
+@admin.register(SessionConfig)
+class SessionConfigAdmin(Audited):
+    """What each project's sandboxes start from."""
+
+    list_display = ["project", "kind", "template", "persona", "model", "effort"]
+    list_filter = ["kind", "project"]
+    autocomplete_fields = ["project", "persona", "context"]
+    list_select_related = ["project", "template", "persona"]
 
 
 @admin.register(Sandbox)

@@ -14,7 +14,7 @@ from personas.briefing import brief
 from personas.models import Persona
 
 from . import fleet
-from .models import TIMEOUT_MS, Sandbox, Template
+from .models import TIMEOUT_MS, Kind, Sandbox, SessionConfig, Template
 from .price import hourly
 
 MINUTE_MS = 60_000
@@ -150,7 +150,8 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
 
 def defaults(project: Project) -> dict[str, Any]:
     """What a new sandbox of this project starts from."""
-    template = Template.objects.filter(active=True).first()
+    config = SessionConfig.of(project, Kind.STANDALONE)
+    template = config.template or Template.objects.filter(active=True).first()
     sizes = {"cpu": template.cpu, "memory_mb": template.memory_mb} if template else {}
     return {
         **sizes,
@@ -160,7 +161,17 @@ def defaults(project: Project) -> dict[str, Any]:
         "repository_url": project.repository_url,
         "branch": project.default_branch,
         "setup_script": project.setup_script,
+        "persona": config.persona_id,
+        **configured(config),
     }
+
+
+def configured(config: SessionConfig) -> dict[str, Any]:
+    """What is set for the project, by the names of the form."""
+    found = config.machine
+    if "timeout_ms" in found:
+        found["timeout_minutes"] = found.pop("timeout_ms") // MINUTE_MS
+    return found
 
 
 def like(project: Project, number: str) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from typing import Any
 from django.db.models import Count
 
 from codecourier import registries
-from codecourier.registries import Card, Panel
+from codecourier.registries import Card, Panel, Tab
 
-from . import fleet
+from . import configuring, fleet
 from .models import Sandbox
 
 RECENT = 8
@@ -49,3 +49,4 @@ def register() -> None:
     registries.running.append(running)
     registries.cards.append(card)
     registries.holds.append(hold)
+    registries.tabs["sandboxes"] = Tab("Sandboxes", configuring.tab)

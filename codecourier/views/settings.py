@@ -1,6 +1,7 @@
 """A project's settings, a tab each; only admins see them."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -10,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from codecourier import keycheck, members, projects
+from codecourier import keycheck, members, projects, registries
 from codecourier.access import person
 from codecourier.models import AuditEntry, Membership, Project, ProviderKey, User, Variable
 from codecourier.permissions import may, project_for
@@ -26,8 +27,10 @@ def page(
 ) -> HttpResponse:
     """One tab with the bar of all of them."""
     owner = may(person(request), "delete", project)
-    names = {name: title for name, title in NAMES.items() if name != "end" or owner}
-    context |= {"project": project, "tab": tab, "tabs": names.items(), "title": NAMES[tab]}
+    first = dict(list(NAMES.items())[: len(TABS)])
+    names = first | {name: entry.title for name, entry in registries.tabs.items()} | OTHERS
+    shown = {name: title for name, title in names.items() if name != "end" or owner}
+    context |= {"project": project, "tab": tab, "tabs": shown.items(), "title": names[tab]}
     return render(request, "codecourier/settings.html", context, status=status)
 
 
@@ -37,6 +40,8 @@ def settings(request: HttpRequest, slug: str, tab: str = "general") -> HttpRespo
     project = project_for(request, slug, "delete" if tab == "end" else "settings")
     if tab in TABS:
         return edit(request, project, tab)
+    if tab in registries.tabs:
+        return added(request, project, tab)
     if tab not in OTHERS:
         raise Http404
     return page(request, project, tab, LISTS[tab](project))
@@ -51,6 +56,14 @@ def edit(request: HttpRequest, project: Project, tab: str) -> HttpResponse:
         return redirect("settings-tab", project.slug, tab)
     shown = Project.objects.get(pk=project.pk) if form.errors else project
     return page(request, shown, tab, {"form": form}, 422 if form.errors else 200)
+
+
+def added(request: HttpRequest, project: Project, tab: str) -> HttpResponse:
+    """A tab of another app."""
+    html, status = registries.tabs[tab].show(request, project)
+    if status == HTTPStatus.SEE_OTHER:
+        return redirect(request.get_full_path())
+    return page(request, project, tab, {"html": html}, status)
 
 
 def keys(project: Project) -> dict[str, object]:

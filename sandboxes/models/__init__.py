@@ -1,6 +1,7 @@
 """One agent in one machine: the rows, their graphs and the verbs of one row."""
 
 from .build import Build
+from .config import SessionConfig
 from .job import Event, Job, Output
 from .orphan import Orphan
 from .phase import Phase
@@ -23,6 +24,7 @@ __all__ = [
     "Phase",
     "Sample",
     "Sandbox",
+    "SessionConfig",
     "Template",
     "Turn",
     "Wanted",

@@ -194,6 +194,11 @@ class Sandbox(Lifecycle, Leased):
         return timezone.now() + left if self.running_since and left is not None else None
 
     @property
+    def extendable(self) -> bool:
+        """Whether it may be given more running time."""
+        return self.timeout_ms < TIMEOUT_MS[1]
+
+    @property
     def stopping(self) -> bool:
         """Asked to end or to pause, and not there yet."""
         return (self.wanted == Wanted.KILL and not self.final) or (
