@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from codecourier.models import Project
 
-from . import e2b
+from . import attachments, e2b
 from .agents import AGENTS
 from .bill import bill
 from .models import Job, Phase, Sandbox, Turn
@@ -58,6 +58,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "tab": opened(sandbox, tab, job),
         "tabs": TABS,
         "agent": AGENTS[sandbox.tool],
+        "limits": {"file": attachments.FILE_BYTES, "message": attachments.MESSAGE_BYTES},
         "bill": bill(sandbox, turns, phases),
         "last": next((turn for turn in reversed(turns) if turn.model or turn.effort), None),
     }

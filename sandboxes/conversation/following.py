@@ -12,9 +12,10 @@ from django.template.loader import render_to_string
 
 from codecourier.consumers import TICKING
 
-from ..models import Event, Sandbox
+from ..models import Event, Sandbox, Turn
 from . import reading
 from .entries import Entry, Row
+from .meter import Meter
 from .reading import Talk
 
 # Who is further behind is shown the newest window instead.
@@ -40,6 +41,8 @@ class Follower:
     def __init__(self, pk: int, after: str = "") -> None:
         self.pk, self.at = pk, reading.place(after)
         self.sent: dict[str, str] = {}
+        # Of the turn that works, until it has used more.
+        self.meters: dict[int, Meter | None] = {}
         self.job: int | None = None
 
     @property
@@ -76,7 +79,10 @@ class Follower:
             yield self.anew(sandbox)
             return
         changed = rows + self.calls(rows)
-        found = reading.talks(sandbox, following, changed, at)
+        if any(row.kind == "usage" for row in rows):
+            self.meters = {}
+        found = reading.talks(sandbox, following, changed, at, self.meters)
+        self.meters = {talk.turn.pk: talk.meter for talk in found if talk.turn.status == Turn.Status.RUNNING}
         before, after = self.place, self.move(found[-1], rows)
         yield from messages(self.parts(found), before, after)
 

@@ -1,11 +1,11 @@
 """What a turn has used: tokens as the agent told them, and what they cost where there is a rate."""
 
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, field
 
 from .. import transcripts
 from ..agents import AGENTS
 from ..models import Turn
+from ..price import Cost, Prices
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,7 @@ class Meter:
     cache_write: int = 0
     reasoning: int = 0
     models: tuple[str, ...] = ()
-    cost: Decimal | None = None
-    unpriced: bool = False
+    cost: Cost = field(default_factory=Cost)
 
     @property
     def known(self) -> bool:
@@ -27,7 +26,7 @@ class Meter:
         return self.input is not None
 
 
-def meter(turn: Turn) -> Meter | None:
+def meter(turn: Turn, prices: Prices) -> Meter | None:
     """None for a tool that uses no model."""
     if not AGENTS[turn.sandbox.tool].structured:
         return None
@@ -43,4 +42,5 @@ def meter(turn: Turn) -> Meter | None:
         cache_write=totals["cache_write"],
         reasoning=totals["reasoning"],
         models=tuple(sorted(used)),
+        cost=prices.turn(turn, used),
     )

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from .. import markdown
 from ..models import Event, Sandbox, Turn
+from ..price import Prices
 from . import entries, tools
 from .entries import Entry, Row
 from .meter import Meter, meter
@@ -158,15 +159,23 @@ def read(events: QuerySet[Event], most: int = EVENTS) -> Iterable[Row]:
     return (Row(job, seq, t_ms, kind, data if isinstance(data, dict) else {}) for job, seq, t_ms, kind, data in found)
 
 
-def talks(sandbox: Sandbox, known: list[tuple[int, int | None]], rows: list[Row], first: int) -> list[Talk]:
-    """Turns with their entries; `first` is the number of turns before them."""
+def talks(
+    sandbox: Sandbox,
+    known: list[tuple[int, int | None]],
+    rows: list[Row],
+    first: int,
+    meters: Mapping[int, Meter | None] | None = None,
+) -> list[Talk]:
+    """Turns with their entries; `first` is the number of turns before them, `meters` what is known of them already."""
     loaded = load(sandbox, [turn for turn, _ in known])
     by_job = {turn.job_id: turn for turn in loaded.values() if turn.job_id}
-    said = defaultdict[int, list[Entry]](list)
+    said, prices = defaultdict[int, list[Entry]](list), Prices()
+    # At the end of a turn its usage is settled.
+    told = {turn: known for turn, known in (meters or {}).items() if loaded[turn].status == Turn.Status.RUNNING}
     for one in entries.of_rows(rows, by_job, results(rows)):
         said[one.turn.pk].append(one)
     return [
-        Talk(loaded[turn], number, said[turn], meter(loaded[turn]))
+        Talk(loaded[turn], number, said[turn], told[turn] if turn in told else meter(loaded[turn], prices))
         for number, (turn, _) in enumerate(known, first + 1)
         if turn in loaded
     ]

@@ -146,15 +146,19 @@ def sections(given: Any, result: Mapping[str, Any] | None, whole: bool = False) 
 
 
 def _input(given: Any, whole: bool) -> Iterator[Section]:
-    if not isinstance(given, dict):
+    if text := patch(given):
+        yield _diff("Patch", code.patched(text), whole)
+    elif isinstance(given, dict):
+        yield from _arguments(given, whole)
+    else:
         yield _section("Input", str(given or ""), whole)
-        return
+
+
+def _arguments(given: Mapping[str, Any], whole: bool) -> Iterator[Section]:
     path = _text(given, PATHS) or ""
     if pairs := edits(given):
         rows = [row for old, new in pairs for row in code.compared(old, new, path)]
         yield _diff(_short(path) or "Change", rows, whole)
-    elif text := patch(given):
-        yield _diff("Patch", code.patched(text), whole)
     elif (content := _text(given, CONTENTS)) is not None:
         yield _section(_short(path) or "Content", content, whole, filename=path)
     elif "command" in given or "cmd" in given:

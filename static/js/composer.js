@@ -18,7 +18,29 @@ function leaveOut(index) {
 }
 
 function show() {
+  const fault = tooMuch([...field.files]);
+  field.setCustomValidity(fault);
   chosen.replaceChildren(...[...field.files].map(chip));
+  if (!fault) return;
+  const said = document.createElement("div");
+  said.className = "field-error";
+  said.setAttribute("role", "alert");
+  said.textContent = fault;
+  chosen.append(said);
+}
+
+// What the portal would refuse is said before it is sent there; it looks for itself all the same.
+function tooMuch(files) {
+  const limit = Number(field.dataset.file);
+  const large = files.find((file) => file.size > limit);
+  if (large) return `${large.name} has ${megabytes(large.size)}; a file may have ${megabytes(limit)}. Leave it out or make it smaller.`;
+  const total = files.reduce((sum, file) => sum + file.size, 0);
+  const most = Number(field.dataset.message);
+  return total > most ? `The files have ${megabytes(total)} together; a message may have ${megabytes(most)}.` : "";
+}
+
+function megabytes(bytes) {
+  return `${(bytes / 2 ** 20).toFixed(bytes % 2 ** 20 ? 1 : 0)} MB`;
 }
 
 function chip(file, index) {
@@ -37,7 +59,7 @@ function chip(file, index) {
 function size(bytes) {
   const made = document.createElement("span");
   made.className = "text-secondary";
-  made.textContent = bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+  made.textContent = bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KB` : megabytes(bytes);
   return made;
 }
 

@@ -51,9 +51,16 @@ def call(number: int, name: str, **given: Any) -> Said:
     return "tool_call", {"id": f"call-{number}", "name": name, "input": given}
 
 
-def result(number: int, output: str, *, error: bool = False, exit: int | None = 0, seconds: float = 0.4) -> Said:
-    return "tool_result", {"id": f"call-{number}", "output": output, "error": error, "exit": exit, "seconds": seconds}
+def result(number: int, output: str, *, error: bool = False, code: int | None = 0, seconds: float = 0.4) -> Said:
+    return "tool_result", {"id": f"call-{number}", "output": output, "error": error, "exit": code, "seconds": seconds}
 
 
 def used(model: str = "claude-sonnet-4-5", **tokens: int) -> Said:
-    return "usage", {"model": model, "input": 0, "output": 0, "cache_read": 0, "cache_write": 0, "reasoning": 0} | tokens
+    return "usage", {
+        "model": model,
+        "input": 0,
+        "output": 0,
+        "cache_read": 0,
+        "cache_write": 0,
+        "reasoning": 0,
+    } | tokens
