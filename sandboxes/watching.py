@@ -13,7 +13,9 @@ from django.db.models import Q
 from codecourier import live
 from codecourier.lifecycle import Transition
 
-from .models import Job, Output, Phase, Sandbox, Turn
+from .agents import AGENTS
+from .bill import bill, used
+from .models import Event, Job, Output, Phase, Sandbox, Turn
 
 # Rows are looked at this often even when no notification comes.
 LOOK_SECONDS = 1.0
@@ -25,7 +27,8 @@ class Watch:
 
     sandbox: Sandbox
     transition: int = 0
-    seen: dict[int, int] = field(default_factory=dict)  # job id -> last seq
+    seen: dict[int, int] = field(default_factory=dict)  # job id -> last seq of its output
+    heard: dict[int, int] = field(default_factory=dict)  # job id -> last seq of its events
 
     def events(self, turn: Turn) -> Iterator[dict[str, Any]]:
         """Every event as it comes, until the turn and its output are complete."""
@@ -54,8 +57,13 @@ class Watch:
                     pass
 
     def news(self) -> Iterator[dict[str, Any]]:
-        """What happened since the last look: output first, as a move may tell of its end."""
-        yield from self._output()
+        """What happened since the last look: output and events first, as a move may tell of their end."""
+        structured = AGENTS[self.sandbox.tool].structured
+        for job in self.sandbox.jobs.all():
+            speaks = structured and job.kind == Job.Kind.TURN
+            yield from self._output(job, stdout=not speaks)
+            if speaks:
+                yield from self._events(job)
         yield from self._moves()
 
     def _moves(self) -> Iterator[dict[str, Any]]:
@@ -70,13 +78,20 @@ class Watch:
             yield {"event": what, "name": name, "status": move.new, "reason": move.reason, "detail": move.detail,
                    "at": move.at.isoformat()}  # fmt: skip
 
-    def _output(self) -> Iterator[dict[str, Any]]:
-        for job in self.sandbox.jobs.all():
-            rows = Output.objects.filter(job=job, seq__gt=self.seen.get(job.pk, 0))
-            for seq, stream, data in rows.values_list("seq", "stream", "data").iterator(chunk_size=64):
-                self.seen[job.pk] = seq
-                yield {"event": "output", "job": job.pk, "kind": job.kind, "seq": seq,
-                       "stream": Output.Stream(stream).label, "data": bytes(data)}  # fmt: skip
+    def _output(self, job: Job, *, stdout: bool) -> Iterator[dict[str, Any]]:
+        """What a job printed; of a structured one its events stand for its stdout."""
+        rows = Output.objects.filter(job=job, seq__gt=self.seen.get(job.pk, 0), seq__lte=job.seq)
+        rows = rows if stdout else rows.exclude(stream=Output.Stream.STDOUT)
+        for seq, stream, data in rows.values_list("seq", "stream", "data").iterator(chunk_size=64):
+            yield {"event": "output", "job": job.pk, "kind": job.kind, "seq": seq,
+                   "stream": Output.Stream(stream).label, "data": bytes(data)}  # fmt: skip
+        self.seen[job.pk] = job.seq
+
+    def _events(self, job: Job) -> Iterator[dict[str, Any]]:
+        rows = Event.objects.filter(job=job, seq__gt=self.heard.get(job.pk, 0), seq__lte=job.events)
+        for seq, t_ms, kind, data in rows.values_list("seq", "t_ms", "kind", "data").iterator(chunk_size=64):
+            yield {"event": kind, "job": job.pk, "seq": seq, "t_ms": t_ms, "data": data}
+        self.heard[job.pk] = job.events
 
 
 def _parameters() -> dict[str, Any]:
@@ -89,7 +104,7 @@ def record(sandbox: Sandbox, turn: Turn) -> dict[str, Any]:
     """The closing record of a sandbox with one turn."""
     sandbox.refresh_from_db()
     turn.refresh_from_db()
-    job = turn.job
+    job, spent = turn.job, bill(sandbox, [turn], sandbox.phases.all()).total
     return {
         "event": "record",
         "sandbox": sandbox.pk,
@@ -106,6 +121,13 @@ def record(sandbox: Sandbox, turn: Turn) -> dict[str, Any]:
         "lines": job.lines if job else 0,
         "bytes": job.bytes if job else 0,
         "ran_seconds": sandbox.ran_ms / 1000,
+        "tool": sandbox.tool,
+        "tool_version": sandbox.tool_version,
+        "tokens": used(turn),
+        # USD as a decimal in a text; null when nothing of it has a rate or was counted.
+        "cost": None if spent.known is None else f"{spent.known:f}",
+        "cost_complete": spent.whole,
+        "unpriced": list(spent.unpriced),
         "deployment": settings.DEPLOYMENT,
     }
 

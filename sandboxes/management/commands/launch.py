@@ -1,6 +1,7 @@
 """`manage.py launch`: one prompt in a sandbox of its own, its output live on stdout."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -8,22 +9,29 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from codecourier import up
 from codecourier.models import Project
-from sandboxes import fleet, watching
+from sandboxes import fleet, readable, watching
+from sandboxes.agents import AGENTS
 from sandboxes.models import Sandbox, Template, Turn
 from sandboxes.reasons import Reason
 
+Show = Callable[[dict[str, Any], BaseCommand], None]
+# As shells say it of a command that Ctrl-C ended.
+INTERRUPTED = 130
+
 
 class Command(BaseCommand):
-    """Exit status 0 for a turn that succeeded, 1 for one that did not, 2 for a bad call."""
+    """Exit status 0 for a turn that succeeded, 1 for one that did not, 2 for a bad call, 130 after Ctrl-C."""
 
-    help = "Runs a prompt in a new sandbox and prints its output; the sandbox ends with the turn."
+    help = "Runs a prompt in a new sandbox and prints the conversation; the sandbox ends with the turn."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The fields of a sandbox, as far as a command line wants them."""
         parser.add_argument("prompt", help="What to do; - reads it from stdin.")
         parser.add_argument("--project", required=True, metavar="SLUG")
-        parser.add_argument("--tool", default="script")
+        parser.add_argument("--tool", default="script", help="claude, codex, opencode, pi or script.")
+        parser.add_argument("--model", default="", help="As the tool calls it; default: the tool's own choice.")
+        parser.add_argument("--effort", default="", help="low, medium, high or max.")
         parser.add_argument("--repo", default=None, metavar="URL", help="Default: the project's repository.")
         parser.add_argument("--branch", default="")
         parser.add_argument("--cpu", type=int)
@@ -31,6 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--timeout", type=int, metavar="MS")
         parser.add_argument("--keep", action="store_true", help="Leave the sandbox running.")
         parser.add_argument("--json", action="store_true", help="One event a line, the record last.")
+        parser.epilog = "Ctrl-C stops the sandbox; a second one leaves without waiting for its end."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Launch, print, end, and say how it went by the exit status."""
@@ -60,12 +69,23 @@ def start(prompt: str, options: dict[str, Any]) -> Sandbox:
     if template is None:
         known = ", ".join(sorted(Template.objects.filter(active=True).values_list("tool", flat=True).distinct()))
         raise CommandError(f"There is no tool {options['tool']!r}. Known: {known}.", returncode=2)
+    check_agent(options)
     try:
         return fleet.launch(project, None, template=template, prompt=prompt, **fields(project, template, options))
     except ValidationError as error:
         raise CommandError(
             " ".join(f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()), returncode=2
         ) from error
+
+
+def check_agent(options: dict[str, Any]) -> None:
+    """CommandError for a model or an effort that the tool has no use for."""
+    agent, tool = AGENTS[options["tool"]], options["tool"]
+    if options["model"] and not agent.structured:
+        raise CommandError(f"The {tool} tool uses no model. Leave --model away.", returncode=2)
+    if options["effort"] and options["effort"] not in agent.efforts:
+        known = ", ".join(agent.efforts) or "none: leave it away"
+        raise CommandError(f"{tool} knows no effort {options['effort']!r}. Known: {known}.", returncode=2)
 
 
 def fields(project: Project, template: Template, options: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +97,8 @@ def fields(project: Project, template: Template, options: dict[str, Any]) -> dic
         "repository_url": project.repository_url if own else options["repo"],
         "branch": options["branch"] or (project.default_branch if own else ""),
         "setup_script": project.setup_script,
+        "designer_model": options["model"].strip(),
+        "effort": options["effort"],
         "labels": {"source": "command"},
     }
     return chosen | ({"timeout_ms": options["timeout"]} if options["timeout"] else {})
@@ -90,16 +112,23 @@ def run(sandbox: Sandbox, options: dict[str, Any], command: BaseCommand) -> dict
         for event in watch.events(turn):
             show(event, command)
     except KeyboardInterrupt:
-        fleet.stop(sandbox, None)
-        raise
+        command.stderr.write("· Stopping the sandbox; Ctrl-C again leaves without waiting for its end.")
+        end(watch, Reason.USER, show, command)
+        closing(watching.record(sandbox, turn), options, command)
+        sys.exit(INTERRUPTED)
     if not options["keep"]:
-        sandbox.refresh_from_db()
-        fleet.stop(sandbox, None, Reason.FINISHED)
-        for event in watch.until_final():
-            show(event, command)
+        end(watch, Reason.FINISHED, show, command)
     record = watching.record(sandbox, turn)
     closing(record, options, command)
     return record
+
+
+def end(watch: watching.Watch, reason: str, show: Show, command: BaseCommand) -> None:
+    """Stop the sandbox and print what still comes, until its machine is gone."""
+    watch.sandbox.refresh_from_db()
+    fleet.stop(watch.sandbox, None, reason)
+    for event in watch.until_final():
+        show(event, command)
 
 
 def show_json(event: dict[str, Any], command: BaseCommand) -> None:
@@ -108,21 +137,27 @@ def show_json(event: dict[str, Any], command: BaseCommand) -> None:
 
 
 def show_text(event: dict[str, Any], command: BaseCommand) -> None:
-    """The turn's output as it is on stdout, all else as notes on stderr."""
+    """What the turn says, or prints on its stdout, on stdout; all else on stderr."""
     if event["event"] == "output":
-        place = sys.stdout if event["kind"] == "turn" else sys.stderr
+        said = event["kind"] == "turn" and event["stream"] in {"stdout", "pty"}
+        place = sys.stdout if said else sys.stderr
         place.buffer.write(event["data"])
         place.buffer.flush()
+    elif "status" not in event:
+        for line in readable.lines(event["event"], event["data"]):
+            print(line, flush=True)  # noqa: T201
     elif event["status"] not in {"waiting", "queued"}:
         detail = f": {event['detail']}" if event["detail"] else ""
         command.stderr.write(f"· {event['name']} {event['status']}{detail}")
 
 
 def closing(record: dict[str, Any], options: dict[str, Any], command: BaseCommand) -> None:
-    """The record, for machines on stdout, for people as one line on stderr."""
+    """The record, for machines on stdout, for people as a few words on stderr."""
     if options["json"]:
         print(watching.as_json(record), flush=True)  # noqa: T201
         return
     seconds = f"{record['seconds']:.1f} s" if record["seconds"] is not None else "never ran"
     printed = f"{record['lines']} lines, {record['bytes']} bytes"
-    command.stderr.write(f"· sandbox {record['sandbox']}: turn {record['turn']}, {seconds}, {printed}")
+    used = printed if record["tokens"] == {} else readable.tokens(record["tokens"])
+    words = ", ".join(filter(None, [f"turn {record['turn']}", seconds, used, readable.price(record)]))
+    command.stderr.write(f"· sandbox {record['sandbox']}: {words}")
