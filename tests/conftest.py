@@ -91,7 +91,14 @@ def work(db: None) -> Callable[[], int]:
 
 
 # What shares real processes stays together in one test process; what takes longest goes first.
-TOGETHER = ("tests/endtoend", "tests/browser", "tests/codecourier/test_up.py", "tests/host/envd", "tests/host")
+TOGETHER = (
+    "tests/agents/test_turns.py",
+    "tests/endtoend",
+    "tests/browser",
+    "tests/codecourier/test_up.py",
+    "tests/host/envd",
+    "tests/host",
+)
 
 
 def together(nodeid: str) -> str:

@@ -1,0 +1,77 @@
+"""The four CLIs as the tests see them: what is asked of each, and where the proof is in its requests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cli:
+    """One tool with the provider whose models it is given."""
+
+    tool: str
+    provider: str
+    # The path below a scope that its endpoint's base URL ends with.
+    path: str
+    model: str
+    effort: str
+    # Where a request says the effort, and what it says there.
+    said: Callable[[dict[str, Any]], Any]
+    level: str
+    # The model's name as it arrives.
+    arrives: str
+    # What its processes have in their command lines.
+    programs: tuple[str, ...]
+    # How a command of ours is called in a prompt; empty where the CLI has none.
+    command: str = ""
+    # Whether an interrupted turn says what it used.
+    interrupted_usage: bool = True
+
+
+CLAUDE = Cli(
+    "claude",
+    "anthropic",
+    "",
+    "claude-sonnet-5-5",
+    "high",
+    lambda body: body.get("output_config", {}).get("effort"),
+    "high",
+    "claude-sonnet-5-5",
+    ("claude -p",),
+    command="/salute",
+)
+CODEX = Cli(
+    "codex",
+    "openai",
+    "/v1",
+    "gpt-5.5",
+    "high",
+    lambda body: body.get("reasoning", {}).get("effort"),
+    "high",
+    "gpt-5.5",
+    ("codex exec",),
+    interrupted_usage=False,
+)
+OPENCODE = Cli(
+    "opencode",
+    "openrouter",
+    "/v1",
+    "openrouter/anthropic/claude-sonnet-5-5",
+    "high",
+    lambda body: (body.get("reasoning") or {}).get("effort") or body.get("reasoning_effort"),
+    "high",
+    "anthropic/claude-sonnet-5-5",
+    ("opencode run",),
+)
+PI = Cli(
+    "pi",
+    "anthropic",
+    "",
+    "anthropic/claude-sonnet-5-5",
+    "high",
+    lambda body: body.get("output_config", {}).get("effort"),
+    "high",
+    "claude-sonnet-5-5",
+    ("pi -p",),
+)
+CLIS = (CLAUDE, CODEX, OPENCODE, PI)
