@@ -1,0 +1,85 @@
+"""What every page owes to people who use a keyboard or a screen reader, judged by axe."""
+
+import json
+from typing import Any
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Browser
+
+from codecourier.models import Invitation, Project, User
+from personas import library
+from personas.models import Asset, Persona
+from sandboxes import fleet
+from sandboxes.models import Event, Job, Sandbox, Template, Turn
+from tests.browser.conftest import Web, open_as
+
+AXE = settings.BASE_DIR / "node_modules" / "axe-core" / "axe.min.js"
+TABS = ("conversation", "output", "timeline", "files", "terminal", "previews", "usage")
+SETTINGS = ("general", "agents", "machines", "sandboxes", "keys", "variables", "history", "end")
+OWN = ["/projects/", "/projects/new/", "/notifications/", "/account/", "/account/email/", "/account/2fa/", "/nowhere/"]
+SERIOUS = {"serious", "critical"}
+EVENTS: list[tuple[str, dict[str, Any]]] = [
+    ("thinking", {"text": "Let me look."}),
+    ("text", {"text": "I will **run** the tests.\n\n```python\nprint(1)\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"}),
+    ("tool_call", {"id": "1", "name": "Bash", "input": {"command": "pytest -q"}}),
+    ("tool_result", {"id": "1", "output": "1 failed", "error": True, "exit": 1, "seconds": 2.5}),
+    ("tool_call", {"id": "2", "name": "Edit", "input": {"file_path": "a.py", "old_string": "1", "new_string": "2"}}),
+    ("tool_result", {"id": "2", "output": "ok", "error": False, "exit": None, "seconds": 0.1}),
+    ("usage", {"model": "claude-sonnet-4-5", "input": 10, "output": 5, "cache_read": 0, "cache_write": 0,
+               "reasoning": 0}),
+    ("end", {"ok": True, "text": "Done."}),
+]  # fmt: skip
+
+
+@pytest.fixture
+def sandbox(project: Project, owner: User, template: Template) -> Sandbox:
+    """One with a turn that has something of everything."""
+    made = fleet.launch(project, owner, template=template, prompt="Fix the discount")
+    job = Job.objects.create(sandbox=made, kind=Job.Kind.TURN, status=Job.Status.EXITED, events=len(EVENTS))
+    for seq, (kind, data) in enumerate(EVENTS, 1):
+        Event.objects.create(job=job, seq=seq, t_ms=seq, kind=kind, data=data)
+    Sandbox.objects.update(tool="claude")
+    Turn.objects.update(job=job, status="running", model="claude-sonnet-4-5")
+    return made
+
+
+@pytest.fixture
+def paths(project: Project, owner: User, sandbox: Sandbox) -> list[str]:
+    """Every page that a person opens."""
+    persona = Persona.objects.create(project=project, name="Ann", instructions="You design.")
+    asset = Asset.objects.create(project=project, kind="skill", name="style")
+    library.save(asset, owner, {"SKILL.md": b"---\nname: style\ndescription: d\n---\n", "a/b.py": b"1"}, 0)
+    library.publish(asset, owner, "First")
+    persona.assets.add(asset)
+    Invitation.objects.create(
+        project=project, email="new@example.com", digest="d", invited_by=owner, expires_at=asset.created_at
+    )
+    inside = [
+        "", "sandboxes/", "sandboxes/?trash=true", "sandboxes/new/", f"sandboxes/{sandbox.pk}/",
+        *[f"sandboxes/{sandbox.pk}/?tab={tab}" for tab in TABS],
+        "personas/", "personas/new/", f"personas/{persona.pk}/", "assets/", "assets/new/", f"assets/{asset.pk}/",
+        f"assets/{asset.pk}/versions/1/", "members/",
+        *[f"settings/{tab}/" for tab in SETTINGS],
+    ]  # fmt: skip
+    return [f"/p/{project.slug}/{path}" for path in inside] + OWN
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_page(
+    browser: Browser, web: Web, owner: User, paths: list[str], theme: str
+) -> None:
+    page = open_as(browser, web, owner, color_scheme=theme, reduced_motion="reduce")
+    page.add_init_script(path=AXE)
+    found = dict[str, list[str]]()
+    for path in [*paths, "/sign-in/"]:
+        if path == "/sign-in/":
+            page.context.clear_cookies()
+        page.goto(path)
+        page.locator("main").wait_for()
+        told = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        bad = [entry for entry in told["violations"] if entry["impact"] in SERIOUS]
+        if bad:
+            found[path] = [f"{entry['id']}: {[node['html'][:160] for node in entry['nodes'][:3]]}" for entry in bad]
+    page.context.close()
+    assert not found, json.dumps(found, indent=1)
