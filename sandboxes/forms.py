@@ -13,7 +13,8 @@ from codecourier.models import Project, User
 from personas.briefing import brief
 from personas.models import Persona
 
-from . import fleet
+from . import fleet, turns
+from .agents import AGENTS
 from .models import TIMEOUT_MS, Kind, Sandbox, SessionConfig, Template
 from .price import hourly
 
@@ -59,7 +60,7 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
             "designer_model": "Model",
         }
         help_texts = {
-            "designer_model": "Free text; the script tool uses none.",
+            "designer_model": "Suggested by tool, free text allowed; the script tool uses none.",
             "checker_model": "Used when this machine has to give a verdict.",
             "effort": "How long the model may think, where it can be told.",
             "cpu": "1 to 8.",
@@ -69,7 +70,11 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
             "depth": "Only so many commits of history; empty for all of it.",
             "setup_script": "Bash, in the clone, before the first message; when it fails, the boot fails.",
         }
-        widgets = {"setup_script": forms.Textarea(attrs={"rows": 3, "data-grow": True, "class": "font-monospace"})}
+        widgets = {
+            "setup_script": forms.Textarea(attrs={"rows": 3, "data-grow": True, "class": "font-monospace"}),
+            "designer_model": forms.TextInput(attrs={"list": "suggested-models", "autocomplete": "off"}),
+            "checker_model": forms.TextInput(attrs={"list": "suggested-models", "autocomplete": "off"}),
+        }
 
     def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
         kwargs["initial"] = defaults(project) | (kwargs.get("initial") or {})
@@ -96,7 +101,7 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         return value * 60
 
     def clean(self) -> dict[str, Any]:
-        """A persona works with its own tool, and fills in what was left open."""
+        """A persona works with its own tool and fills in what was left open; model and effort suit the tool."""
         found: dict[str, Any] = super().clean() or self.cleaned_data
         persona, template = found.get("persona"), found.get("template")
         if persona and template and persona.tool != template.tool:
@@ -105,6 +110,9 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         if persona:
             found["designer_model"] = found.get("designer_model") or persona.model
             found["effort"] = found.get("effort") or persona.effort
+        if template and AGENTS[template.tool].structured:
+            turns.check(template.tool, found.get("designer_model", ""), found.get("effort", ""))
+            turns.check(template.tool, found.get("checker_model", ""), "")
         return found
 
     def clean_prompt(self) -> str:
@@ -204,8 +212,11 @@ def summary(form: SandboxForm) -> dict[str, Any]:
     chosen = Persona.objects.kept().filter(project=form.project, pk=_number(read("persona")) or 0).first()
     return {
         "template": template,
+        "agent": AGENTS[template.tool] if template else None,
         "persona": chosen,
         "briefing": brief(form.project, chosen),
+        "model": read("designer_model"),
+        "effort": read("effort"),
         "cpu": cpu,
         "memory_mb": memory,
         "minutes": _number(read("timeout_minutes")),

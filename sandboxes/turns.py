@@ -50,12 +50,13 @@ def queue(
 
 
 def check(tool: str, model: str, effort: str) -> None:
-    """Refuse a model or an effort that the tool could not be given."""
+    """Refuse a model or an effort that the tool could not be given; ValidationError by field."""
     if model and not MODEL.fullmatch(model):
-        raise ValidationError(f"{model[:60]!r} is no name of a model: letters, digits and . _ : / @ + - [ ] make one.")
+        text = f"{model[:60]!r} is no name of a model: letters, digits and . _ : / @ + - [ ] make one."
+        raise ValidationError({"designer_model": text})
     if effort and effort not in AGENTS[tool].efforts:
         known = ", ".join(AGENTS[tool].efforts) or "none"
-        raise ValidationError(f"{AGENTS[tool].name} has no effort {effort[:20]!r}. It has: {known}.")
+        raise ValidationError({"effort": f"{AGENTS[tool].name} has no effort {effort[:20]!r}. It has: {known}."})
 
 
 def send(

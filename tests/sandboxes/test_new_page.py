@@ -8,6 +8,7 @@ from django.db import connection
 from django.test import Client
 
 from codecourier.models import Project, User
+from sandboxes.agents import AGENTS
 from sandboxes.models import Sandbox, Template
 from tests.conftest import signed_in
 from tests.sandboxes.pages import make
@@ -158,3 +159,16 @@ def test_too_little_memory_for_the_template_is_warned_of(member_client: Client, 
 def test_the_summary_survives_nonsense(nonsense: str, member_client: Client, template: Template):
     asked = filled(template, cpu=nonsense, memory_mb=nonsense, template=nonsense)
     assert member_client.get(f"{NEW}summary/", asked).status_code == 200
+
+
+def test_models_are_suggested_by_tool_and_effort_has_to_suit_it(member_client: Client, project: Project):
+    claude = Template.objects.create(slug="claude", name="Claude Code", tool="claude", image="claude")
+    text = member_client.get(f"{NEW}summary/", filled(claude)).content.decode()
+    for model in AGENTS["claude"].models:
+        assert f'<option value="{model}">' in text
+    refused = member_client.post(NEW, filled(claude, designer_model="--version"))
+    assert refused.status_code == 422
+    assert "is no name of a model" in refused.content.decode()
+    assert Sandbox.objects.count() == 0
+    member_client.post(NEW, filled(claude, designer_model="claude-opus-4-5", effort="high"))
+    assert Sandbox.objects.get().effort == "high"
