@@ -4,6 +4,7 @@ Contract: runs of 1.18.33 against a scripted server (tests/agents).
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,16 @@ FLAGS = (
 # It installs its plugin package from npm whenever these two do not say that it is there.
 LOCK = {"name": "opencode", "lockfileVersion": 3, "packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
 SETTLED = {f"{HOME}/package-lock.json": json.dumps(LOCK).encode(), f"{HOME}/node_modules/.keep": b""}
+COMPATIBLE = "compatible"
+# It takes commands as an option only, and refuses unknown ones: what no file is named after is a prompt like others.
+CALL = re.compile(r"/([\w.-]+)\s*(.*)", re.DOTALL)
+RUN_COMMAND = """
+command=$1; shift
+for place in ~/.config/opencode/commands .opencode/commands .opencode/command; do
+  [ ! -f "$place/$command.md" ] || exec opencode run --command "$command" "$@" < "$0-arguments"
+done
+exec opencode run "$@" < "$0"
+"""
 
 
 class OpenCode:
@@ -60,13 +71,16 @@ class OpenCode:
             path = f"{task.folder}/system-prompt"
             files[path] = task.system_prompt.encode(errors="surrogateescape")
             config["instructions"] = [path]
-        words = [*FLAGS, "-m", f"{access.provider}/{access.model}"]
+        words = [*FLAGS, "-m", f"{_provider(access)}/{access.model}"]
         if task.effort:
             words += ["--variant", task.effort]
         if task.session:
             words += ["--session", task.session]
-        argv = ("bash", "-c", 'exec opencode run "$@" < "$0"', prompt, *words)
-        return Command(argv, files, ENV | {"OPENCODE_CONFIG_CONTENT": json.dumps(config)}, access.secret_env)
+        argv = ["bash", "-c", 'exec opencode run "$@" < "$0"', prompt, *words]
+        if command := CALL.match(task.message):
+            files[f"{prompt}-arguments"] = command[2].encode(errors="surrogateescape")
+            argv = ["bash", "-c", RUN_COMMAND, prompt, command[1], *words]
+        return Command(tuple(argv), files, ENV | {"OPENCODE_CONFIG_CONTENT": json.dumps(config)}, access.secret_env)
 
     def inject(self, briefing: Briefing) -> Injection:
         """Its user-level places, so that the repository stays as it is."""
@@ -101,11 +115,15 @@ def _config(access: Access, effort: str) -> dict[str, Any]:
         options["baseURL"] = access.versioned()
     if access.endpoint:
         options["apiKey"] = f"{{env:{access.variable}}}" if access.endpoint.key else "none"
-    provider = {"options": options, "models": {access.model: _model(access, effort)}}
-    if access.provider == "openai" and not access.vendors_own:
-        # Compatible servers have Chat Completions, rarely more.
+    provider: dict[str, Any] = {"options": options, "models": {access.model: _model(access, effort)}}
+    if _provider(access) == COMPATIBLE:
         provider["npm"] = "@ai-sdk/openai-compatible"
-    return {"share": "disabled", "autoupdate": False, "provider": {access.provider: provider}}
+    return {"share": "disabled", "autoupdate": False, "provider": {_provider(access): provider}}
+
+
+def _provider(access: Access) -> str:
+    """OpenAI's own is asked for Responses whatever it is told; compatible servers have Chat Completions."""
+    return COMPATIBLE if access.provider == "openai" and not access.vendors_own else access.provider
 
 
 def _model(access: Access, effort: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .access import bare_name
 from .base import Event
-from .verdicts import status_in
+from .verdicts import plain, status_in
 
 TOKENS = {
     "input": "input",
@@ -112,7 +112,7 @@ def _message(state: dict[str, Any], message: dict[str, Any], *, over: bool) -> I
         state.update(messages=state.get("messages", 0) + 1, told={}, speaks=message["model"])
         return
     yield from _grown(state, message.get("usage") or {})
-    state["last"] = {"stop": message["stopReason"], "text": message.get("errorMessage") or ""}
+    state["last"] = {"stop": message["stopReason"], "text": plain(message.get("errorMessage") or "")}
     # What a failed answer had begun is said again by the next one.
     for block in message["content"] if message["stopReason"] in DONE else []:
         yield _block(block)
@@ -144,7 +144,7 @@ def _result(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _retry(line: dict[str, Any]) -> dict[str, Any]:
-    text = str(line.get("errorMessage") or "")
+    text = plain(str(line.get("errorMessage") or ""))
     return {
         "attempt": line["attempt"],
         "of": line["maxAttempts"],

@@ -1,5 +1,6 @@
 """What a model provider's refusal means for a turn, the same for every agent."""
 
+import json
 import re
 
 from ..reasons import Reason
@@ -33,6 +34,18 @@ def status_in(text: str) -> int | None:
     """The HTTP status in a CLI's own words, None where it tells none."""
     found = STATUS.search(text)
     return int(found[1] or found[2]) if found else None
+
+
+def plain(text: str) -> str:
+    """What an API's error says, without the JSON that it is wrapped in."""
+    head, brace, tail = text.partition("{")
+    try:
+        value = json.loads(brace + tail)
+    except (ValueError, RecursionError):
+        return text
+    error = value.get("error", value)
+    message = error.get("message") if isinstance(error, dict) else None
+    return f"{head}{message}" if isinstance(message, str) else text
 
 
 def _meant(text: str) -> int:
