@@ -62,6 +62,7 @@ OPENCODE = Cli(
     "high",
     "anthropic/claude-sonnet-5-5",
     ("opencode run",),
+    command="/salute",
 )
 PI = Cli(
     "pi",
@@ -69,9 +70,11 @@ PI = Cli(
     "",
     "anthropic/claude-sonnet-5-5",
     "high",
-    lambda body: body.get("output_config", {}).get("effort"),
+    # It says it as often as it changes, in the course of the conversation.
+    lambda body: [one["output_config"]["effort"] for one in body["messages"] if "output_config" in one][-1],
     "high",
     "claude-sonnet-5-5",
     ("pi -p",),
+    command="/salute",
 )
 CLIS = (CLAUDE, CODEX, OPENCODE, PI)
