@@ -26,8 +26,13 @@ class Valve:
 
     def __init__(self, consumer: Any) -> None:
         self.consumer = consumer
+        self.lost = False
         self.open = asyncio.Event()
         self.open.set()
+
+    async def passed(self) -> None:
+        """Until there is room. Once the connection is lost others get their turn, so that the news of it arrives."""
+        await (asyncio.sleep(0) if self.lost else self.open.wait())
 
     # The names are Twisted's.
     def pauseProducing(self) -> None:  # noqa: N802
@@ -41,7 +46,8 @@ class Valve:
             self.consumer.unregisterProducer()
 
     def stopProducing(self) -> None:  # noqa: N802
-        """The connection is lost: whatever is sent goes nowhere, and need not wait."""
+        """The connection is lost."""
+        self.lost = True
         self.open.set()
 
 
@@ -83,7 +89,7 @@ class _Pieces:
             self.watch(message.get("more_body", False))
         await self.pass_on(message)
         if self.valve:
-            await self.valve.open.wait()
+            await self.valve.passed()
 
     def watch(self, more: bool) -> None:
         """From the first piece until the last; a connection that is lost has no channel."""
@@ -109,9 +115,8 @@ def _socket(protocol: Any, send: Send) -> Send:
             transport.registerProducer(valve, True)
         if message["type"] == "websocket.close" and valve:
             protocol.transport.unregisterProducer()
-            valve.open.set()
         await send(message)
-        if valve:
-            await valve.open.wait()
+        if valve and message["type"] == "websocket.send":
+            await valve.passed()
 
     return pass_on
