@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 import socketserver
-import sys
 import time
 
 
@@ -114,7 +113,7 @@ async function attack() {
   document.getElementById("said").textContent = JSON.stringify(said);
 }
 </script>"""
-PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+PORT = 8123
 
 if __name__ == "__main__":
     socketserver.ThreadingTCPServer.allow_reuse_address = True

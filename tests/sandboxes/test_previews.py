@@ -36,7 +36,7 @@ SOURCE = Path(__file__).with_name("preview_server.py").read_bytes()
 def server(machine: e2b.Machine) -> None:
     """Serves in the machine."""
     machine.write({f"{e2b.HOME}/server.py": SOURCE}, "write")
-    machine.run(f"nohup python3 server.py {PORT} > server.log 2>&1 & echo", "start")
+    machine.run(f"nohup python3 server.py > server.log 2>&1 & echo", "start")
     until(lambda: f"[{PORT}, " in machine.run("python3 - <<'X'\n" + previews.SOURCE + "\nX", "look"))
 
 
