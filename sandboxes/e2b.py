@@ -157,7 +157,9 @@ def isolation_of(name: str) -> str:
 
 def account(provider: Provider) -> str:
     """Whose plan counts: the same for the same key, and nobody learns the key from it."""
-    return LOCAL if provider.name == LOCAL else salted_hmac("sandboxes.e2b.account", provider.api_key).hexdigest()
+    if provider.name == LOCAL:
+        return LOCAL
+    return salted_hmac("sandboxes.e2b.account", provider.api_key, algorithm="sha256").hexdigest()[:40]
 
 
 def max_running(provider: Provider) -> int:

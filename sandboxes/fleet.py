@@ -19,8 +19,8 @@ from codecourier.models import Project, User
 from personas import briefing
 from personas.models import Persona
 
-from . import boot, e2b, jobs, turns
-from .models import Job, Phase, Sandbox, Template, Turn, Wanted
+from . import boot, e2b, jobs, sessions, slots, turns
+from .models import TIMEOUT_MS, Job, Phase, Sandbox, Template, Turn, Wanted
 from .reasons import Reason
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,12 @@ logger = logging.getLogger(__name__)
 S = Sandbox.Status
 # So many unexpected exceptions in a row end a sandbox; with the back-off that is about a minute.
 GIVE_UP = 6
+# What failed without harm for now.
+TRY_AGAIN = timedelta(seconds=10)
+# A click on "more time", in ms.
+EXTENSION_MS = 30 * 60_000
+# Activity is written down so often.
+TOUCH_EVERY = timedelta(seconds=10)
 
 
 NotPossible = turns.NotPossible
@@ -56,7 +62,7 @@ def launch(
         tool=template.tool,
         status=S.CREATING,
         briefing=briefing.brief(project, persona).to_json(),
-        labels=labels_of(persona, user) | fields.pop("labels", {}),
+        labels=labels_of(persona) | fields.pop("labels", {}),
         title=title_of(prompt),
         request_key=request_key,
         **fields,
@@ -78,10 +84,9 @@ def launch(
     return sandbox
 
 
-def labels_of(persona: Persona | None, user: User | None) -> dict[str, Any]:
+def labels_of(persona: Persona | None) -> dict[str, Any]:
     """What the ledger and the lessons know a sandbox by; whoever makes it may add to them."""
-    person = {"person": user.pk} if user else {}
-    return {"persona": persona.name, "persona_id": persona.pk, "role": persona.role, **person} if persona else person
+    return {"persona": persona.name, "role": persona.role} if persona else {}
 
 
 def title_of(prompt: str) -> str:
@@ -124,6 +129,26 @@ def wake(sandbox: Sandbox, user: User | None) -> None:
         sandbox.want(Wanted.RUN, by=user)
         Sandbox.objects.filter(pk=sandbox.pk).update(active_at=timezone.now())
         Sandbox.poke(sandbox.pk)
+
+
+def touch(sandbox: Sandbox) -> None:
+    """Somebody uses its machine by another way than messages: it is not idle."""
+    now = timezone.now()
+    Sandbox.objects.filter(pk=sandbox.pk, active_at__lt=now - TOUCH_EVERY).update(active_at=now)
+
+
+def extend(sandbox: Sandbox, user: User | None, ms: int = EXTENSION_MS) -> None:
+    """More running time, as far as the limit goes; NotPossible when it is reached or the sandbox is over."""
+    longest = TIMEOUT_MS[1]
+    with transaction.atomic():
+        row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
+        if row.final or row.wanted == Wanted.KILL:
+            raise NotPossible("This sandbox is over. Start a new one to go on.")
+        if not row.extendable:
+            raise NotPossible(f"It has the longest time allowed already, {longest // 60_000} minutes of running time.")
+        Sandbox.objects.filter(pk=row.pk).update(timeout_ms=min(row.timeout_ms + ms, longest))
+        row.nudge()
+        Sandbox.poke(row.pk)
 
 
 def trash(sandbox: Sandbox, user: User | None) -> None:
@@ -208,11 +233,29 @@ def run(sandbox: Sandbox) -> None:
     lost = sandbox.jobs.filter(status=Job.Status.LOST, turn__status=Turn.Status.RUNNING)
     if not sandbox.kept_until or sandbox.kept_until <= timezone.now() or lost.exists():
         keep(sandbox)
+    cross_session(sandbox)
     turns.advance(sandbox)
+    # As it is by now: somebody may have come meanwhile.
+    sandbox.refresh_from_db(fields=["active_at"])
     idle_at = sandbox.idle_at()
     if idle_at and idle_at <= timezone.now():
         sandbox.want(Wanted.PAUSE, reason=Reason.IDLE)
         lay_down(sandbox)
+    elif session_ends := sessions.due_at(sandbox):
+        sandbox.look_again = max(session_ends, timezone.now() + TRY_AGAIN)
+
+
+def cross_session(sandbox: Sandbox) -> None:
+    """Renew a session that is near its end; one that can't be paused just now runs on, and it is tried again."""
+    session_ends = sessions.due_at(sandbox)
+    if session_ends is None or session_ends > timezone.now():
+        return
+    try:
+        sessions.renew(sandbox)
+    except (e2b.Gone, e2b.Denied):
+        raise
+    except e2b.ProviderError as error:
+        logger.warning("Sandbox %s: its session could not be renewed: %s", sandbox.pk, error)
 
 
 def keep(sandbox: Sandbox) -> None:
@@ -220,6 +263,7 @@ def keep(sandbox: Sandbox) -> None:
     provider = e2b.provider_of(sandbox.project)
     if e2b.info(provider, sandbox.provider_id).state == "paused":
         e2b.connect(provider, sandbox.provider_id)
+        sessions.begin(sandbox)
     e2b.extend(provider, sandbox.provider_id)
     Sandbox.objects.filter(pk=sandbox.pk).update(kept_until=timezone.now() + settings.PROVIDER_TIMEOUT / 2)
 
@@ -243,21 +287,27 @@ def lay_down(sandbox: Sandbox) -> None:
 def sleep_on(sandbox: Sandbox) -> None:
     """A paused one: woken when it is wanted, ended after its days."""
     if sandbox.wanted == Wanted.RUN:
-        get_up(sandbox)
-        run(sandbox)
+        if get_up(sandbox):
+            run(sandbox)
     elif sandbox.status_at < timezone.now() - timedelta(days=settings.PAUSED_DAYS):
         stop(sandbox, None, Reason.IDLE)
         end(sandbox)
 
 
-def get_up(sandbox: Sandbox) -> None:
-    """Resume the machine; its clock goes on."""
-    e2b.machine_of(sandbox)
-    kept = timezone.now() + settings.PROVIDER_TIMEOUT / 2
-    Sandbox.objects.filter(pk=sandbox.pk).update(kept_until=kept, active_at=timezone.now())
+def get_up(sandbox: Sandbox) -> bool:
+    """Resume the machine, its clock goes on; False when the plan has no room for it yet."""
+    try:
+        if not slots.room_to_wake(sandbox):
+            raise e2b.Busy("As many sandboxes run as the plan allows.")
+        e2b.machine_of(sandbox)
+    except e2b.Busy:
+        slots.wait_asleep(sandbox)
+        return False
+    Sandbox.objects.filter(pk=sandbox.pk).update(active_at=timezone.now())
     sandbox.enter(S.RUNNING)
     # What the relay left alone while it slept goes on being followed.
-    live.nudge("relay")
+    sessions.begin(sandbox)
+    return True
 
 
 def end(sandbox: Sandbox) -> None:
@@ -276,8 +326,8 @@ def drained(sandbox: Sandbox) -> bool:
     working = list(sandbox.jobs.filter(status__in=Job.LIVE))
     if not working:
         return True
-    if sandbox.status == S.PAUSED:
-        get_up(sandbox)
+    if sandbox.status == S.PAUSED and not get_up(sandbox):
+        return False
     try:
         machine = e2b.machine_of(sandbox)
         for job in working:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from . import attachments, courier, e2b, keys
 from .agents import AGENTS, Command, Task
-from .models import Job, Phase, Sandbox
+from .models import TIMEOUT_MS, Job, Phase, Sandbox
 from .repository import clone_command
 
 COURIER = f"{e2b.HOME}/.courier"
@@ -93,11 +93,14 @@ def _renew_keys(sandbox: Sandbox, machine: e2b.Machine) -> None:
 
 
 def _seconds(job: Job) -> float:
-    """The courier's own deadline: with a dead portal the command ends all the same."""
+    """The courier's own deadline: with a dead portal the command ends all the same.
+
+    A turn's is the latest that its sandbox's can be moved to; at its own, the portal ends it.
+    """
     if job.kind != Job.Kind.TURN:
         return Phase.LIMITS[Phase.Name(job.kind)].total_seconds()
-    left = job.sandbox.time_left or timedelta()
-    return (left + MARGIN).total_seconds()
+    longest = timedelta(milliseconds=TIMEOUT_MS[1])
+    return max(longest - job.sandbox.ran + MARGIN, MARGIN).total_seconds()
 
 
 def ask_stop(job: Job, machine: e2b.Machine, reason: str) -> None:

@@ -74,6 +74,8 @@ def advance(build: Build) -> None:
         return
     try:
         _advance(build, e2b.provider_of(build.project))
+    except e2b.Gone:
+        end(build, B.FAILED, f"E2B does not know the template {build} any more. Start the sandbox again.")
     except e2b.ProviderError as error:
         if not error.final:
             raise Later(str(error)) from error

@@ -102,3 +102,18 @@ def proceed(sandbox: Sandbox, phase: Phase) -> None:
         Phase.objects.filter(pk=phase.pk).update(deadline_at=phase.deadline_at, detail="")
         Sandbox.objects.filter(pk=sandbox.pk).update(deadline_at=sandbox.deadline_at)
         live.nudge(*phase.topics())
+
+
+def room_to_wake(sandbox: Sandbox) -> bool:
+    """Whether one more machine may run; those that sleep don't count."""
+    provider = e2b.provider_of(sandbox.project)
+    return Sandbox.objects.filter(HOLDING, account=e2b.account(provider)).count() < e2b.max_running(provider)
+
+
+def wait_asleep(sandbox: Sandbox) -> None:
+    """Say on the page of a sandbox that shall wake why it sleeps still."""
+    detail = "Waiting for a slot: as many sandboxes run as the plan allows. It wakes as soon as one ends or sleeps."
+    with transaction.atomic():
+        if Sandbox.objects.filter(pk=sandbox.pk).exclude(detail=detail).update(detail=detail):
+            sandbox.nudge()
+    sandbox.look_again = timezone.now() + timedelta(seconds=LOOK_AGAIN[0])

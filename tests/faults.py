@@ -51,9 +51,9 @@ class Faults:
 
 
 @contextmanager
-def proxy(target: str) -> Iterator[Faults]:
+def proxy(target: str, handler: "type[Handler] | None" = None) -> Iterator[Faults]:
     """The proxy, running; everything that hangs is released at its end."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler or Handler)
     server.daemon_threads = True
     faults = Faults(url=f"http://127.0.0.1:{server.server_port}", target=target)
     server.faults = faults  # type: ignore[attr-defined]

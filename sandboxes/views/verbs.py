@@ -23,6 +23,7 @@ SANDBOX_VERBS: dict[str, Verb] = {
     "stop": fleet.stop,
     "pause": fleet.pause,
     "wake": fleet.wake,
+    "extend": fleet.extend,
     "trash": fleet.trash,
     "restore": fleet.restore,
     "interrupt": turns.interrupt,

@@ -1,16 +1,22 @@
 """A real sandbox host behind a proxy that can have a bad day."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.utils import timezone
 
+from codecourier import registries
+from codecourier.lifecycle import sweep
 from codecourier.models import Project, User
 from sandboxes import e2b, fleet
 from sandboxes.models import Sandbox, Template
 from tests import faults, local_host
+from tests.cloud import Templates
+from tests.cloud import serving as serving_cloud
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +53,35 @@ def launch(project: Project, owner: User, template: Template) -> Iterator[Callab
         sandbox.refresh_from_db()
         if sandbox.provider_id and not sandbox.released_at:
             e2b.kill(e2b.provider_of(sandbox.project), sandbox.provider_id)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The provider that new sandboxes use, and the templates of its account."""
+
+    faults: faults.Faults
+    templates: Templates
+
+
+@pytest.fixture
+def cloud(local_host_process: local_host.Host, settings: LazySettings, tmp_path: Path) -> Iterator[Cloud]:
+    """A provider where cpu and memory are fixed in the template, by a key of the deployment."""
+    with serving_cloud(local_host_process.api_url) as (proxy, templates):
+        settings.DEPLOYMENT = f"test-{tmp_path.name}".lower().replace("_", "-")
+        settings.E2B_API_KEY = local_host_process.api_key
+        settings.PROVIDER_KEYS = {"e2b": local_host_process.api_key}
+        settings.E2B_API_URL, settings.E2B_SANDBOX_URL = proxy.url, local_host_process.sandbox_url
+        yield Cloud(proxy, templates)
+
+
+@pytest.fixture
+def look(work: Callable[[], int]) -> Callable[[], None]:
+    """Has everything that waits looked at now instead of when it is due."""
+
+    def now() -> None:
+        for model in registries.sweepers:
+            model._default_manager.filter(due_at__isnull=False).update(due_at=timezone.now())
+        sweep()
+        work()
+
+    return now
