@@ -45,12 +45,15 @@ def count(value: Any) -> int:
 
 
 def session(job: Job, before: dict[str, Any]) -> dict[str, Any]:
-    """The agent's conversation after this job: its id, and what the closing event wants to be told next time."""
+    """The agent's conversation after this job: its id, and what its last word on its counts was, for the next time."""
     told = Event.objects.filter(job=job, kind="session").order_by("-seq").values_list("data", flat=True).first()
-    end = Event.objects.filter(job=job, kind="end").order_by("-seq").values_list("data", flat=True).first()
+    counted = Event.objects.filter(job=job, kind__in=["end", "usage"], data__has_key="baseline").exclude(
+        data__baseline={}
+    )
+    last = counted.order_by("-seq").values_list("data", flat=True).first()
     found = dict(before)
     if told and isinstance(told.get("id"), str) and told["id"]:
         found["id"] = told["id"]
-    if end and isinstance(end.get("baseline"), dict) and end["baseline"]:
-        found["baseline"] = end["baseline"]
+    if last and isinstance(last["baseline"], dict):
+        found["baseline"] = last["baseline"]
     return found

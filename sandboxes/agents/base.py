@@ -86,7 +86,8 @@ class Event:
     retry {attempt, of, wait_ms, status, text}, error {text, status, fatal}, end {ok, text, reason, baseline},
     raw {text, bytes}; and delta {kind, block, text}, which grows the draft and is not stored.
 
-    Usage counts tokens and is additive: `input` without what was cached, `output` with `reasoning`.
+    Usage counts tokens and is additive: `input` without what was cached, `output` with `reasoning`. Where a CLI ended
+    without an end, its last usage may have the baseline.
     """
 
     kind: str

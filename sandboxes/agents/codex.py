@@ -19,6 +19,20 @@ HOME = "/home/user/.codex"
 # A layer over the user's own configuration, which stays as a setup script may have left it.
 PROFILE = "codecourier"
 FLAGS = ("--json", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check", "--profile", PROFILE)
+# Ended early, it says nothing of its tokens, and forgets those of its last call: its own log of the session has them.
+RUN = """
+trap : TERM
+codex exec "$@" < "$0"
+code=$?
+log=$(ls -t "$CODEX_HOME"/sessions/*/*/*/*.jsonl 2>/dev/null | head -n 1)
+if [ $code -ne 0 ] && [ "$log" -nt "$0" ]; then
+  tac "$log" | grep -m 1 '"type":"token_count"'
+  tac "$log" | sed '/"type":"task_started"/q' | grep -m 1 '"type":"token_usage_record"'
+fi
+trap - TERM
+[ $code -ne 143 ] || kill -TERM $$
+exit $code
+"""
 NO_COMMANDS = "Codex has no commands of one's own; make it a skill."
 
 
@@ -52,7 +66,7 @@ class Codex:
             # As an argument it would be limited to 128 KiB.
             f"{HOME}/{PROFILE}.config.toml": f"developer_instructions = {_toml(task.system_prompt)}\n".encode(),
         }
-        argv = ("bash", "-c", 'exec codex exec "$@" < "$0"', prompt, *words)
+        argv = ("bash", "-c", RUN, prompt, *words)
         return Command(argv, files, {"CODEX_HOME": HOME}, access.secret_env)
 
     def inject(self, briefing: Briefing) -> Injection:

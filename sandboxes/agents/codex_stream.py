@@ -1,7 +1,8 @@
 """Codex's JSON lines as our events, seen with 0.169.0; items that it did not show are read by their published form.
 
-What it keeps in the job's state: "thread" (its id), "calls" (ms at which an item began, by its id) and "lists" (how
-often a to-do list was told). Its counts are those of the whole thread, so the state's "baseline" is taken off.
+What it keeps in the job's state: "thread" (its id), "calls" (ms at which an item began, by its id), "lists" (how
+often a to-do list was told) and "kept" (what the thread counts on from after an early end). Its counts are those of
+the whole thread, so the state's "baseline" is taken off.
 """
 
 import json
@@ -44,6 +45,8 @@ def events(state: dict[str, Any], line: dict[str, Any], t: int) -> Iterator[Even
         yield from _completed(state, line["usage"])
     elif kind == "turn.failed":
         yield _end(state, ok=False, text=line["error"]["message"])
+    elif kind in ("event_msg", "token_usage_record"):
+        yield from _logged(state, line["payload"])
     elif kind != "turn.started":
         yield _raw(line)
 
@@ -159,6 +162,18 @@ def _completed(state: dict[str, Any], usage: dict[str, Any]) -> Iterator[Event]:
     if any(grown.values()):
         yield Event("usage", {"model": _model(state), **_tokens(grown)})
     yield _end(state, ok=True, text="", baseline=counted)
+
+
+def _logged(state: dict[str, Any], payload: dict[str, Any]) -> Iterator[Event]:
+    """Two lines of the session's log behind a run that ended early: what the thread will count on from, and the turn's.
+
+    The thread has forgotten the call that was cut off, so both are needed.
+    """
+    if payload.get("type") == "token_count":
+        state["kept"] = {name: _count(payload["info"]["total_token_usage"].get(name)) for name in COUNTS}
+    elif payload["thread_id"] == state.get("thread"):
+        counts = {name: _count(payload["turn_token_usage"].get(name)) for name in COUNTS}
+        yield Event("usage", {"model": _model(state), **_tokens(counts), "baseline": state.get("kept", {})})
 
 
 def _fell(counted: dict[str, int], before: dict[str, Any]) -> bool:

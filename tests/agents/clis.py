@@ -50,7 +50,6 @@ CODEX = Cli(
     "high",
     "gpt-5.5",
     ("codex exec",),
-    interrupted_usage=False,
 )
 OPENCODE = Cli(
     "opencode",

@@ -76,6 +76,19 @@ def test_a_thread_that_counts_anew_is_counted_from_nothing() -> None:
     assert used(events("first", CONTEXT | other))["gpt-6-sol"]["output"] == 138
 
 
+def test_a_turn_that_was_ended_early_is_counted_from_the_log_of_the_session() -> None:
+    (usage,) = of_kind(events("term"), "usage")
+    assert {name: usage[name] for name in TOKENS} == tokens(input=2035, output=95, cache_read=655)
+    # The thread goes on without the call that was cut off, so what it counts from is less than the sum.
+    assert usage["baseline"]["output_tokens"] == 43 + 46
+
+
+def test_the_log_of_another_session_counts_nothing() -> None:
+    *_, record = captured("codex-term").splitlines(keepends=True)
+    begun = b'{"type":"thread.started","thread_id":"another"}\n'
+    assert of_kind(read("codex", begun, record), "usage") == []
+
+
 def test_an_attempt_to_connect_again_is_a_retry() -> None:
     retries = of_kind(events("529"), "retry")
     assert [retry["attempt"] for retry in retries] == [1, 2, 3, 4, 5]
