@@ -121,7 +121,7 @@ def missing(request: HttpRequest, sandbox: Sandbox, path: str, problem: str) -> 
 def upload(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Files of a form, or with `name` in the query one slice of one file as the body, answered in plain text.
 
-    Slices get 204 when taken, 409 when there is such a file already, 422 with the sentence why it can't be.
+    Slices get 204 when taken, 200 with a question when there is such a file already, 422 with the sentence why not.
     """
     sandbox, folder = sandbox_of(request, slug, pk), request.GET.get("path", "")
     if "name" in request.GET:
@@ -164,7 +164,7 @@ def sliced(request: HttpRequest, sandbox: Sandbox, folder: str) -> HttpResponse:
         done = files.put(sandbox, folder, words["name"], piece, **how)
     except FAULTS as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
-    return HttpResponse(status=204 if done else 409)
+    return HttpResponse(status=204) if done else HttpResponse("Replace it?", content_type="text/plain")
 
 
 @require_POST

@@ -37,7 +37,7 @@ class Upload {
       const end = Math.min(offset + size, this.file.size);
       const answer = await this.send(offset, end, replace);
       if (this.stopped) return false;
-      if (answer.status === 409) return this.ask();
+      if (answer.status === 200) return this.ask();
       if (answer.status !== 204) return this.fail(await this.reason(answer));
       this.progress.value = offset = end;
     } while (offset < this.file.size);
@@ -112,9 +112,9 @@ document.addEventListener("change", (event) => {
   event.target.value = "";
 });
 // A folder that was changed is also changed in the tree.
-document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.detail.requestConfig.verb === "post" && event.target.closest(".files-view")) {
-    const folder = document.querySelector("[data-upload]")?.dataset.folder;
-    for (const branch of all("[data-branch]")) if (branch.dataset.branch === folder) htmx.trigger(branch, "files-changed");
-  }
+document.addEventListener("htmx:afterSwap", (event) => {
+  const { target, requestConfig } = event.detail;
+  if (target?.id !== "files-view" || requestConfig?.verb !== "post") return;
+  const folder = document.querySelector("[data-upload]")?.dataset.folder;
+  for (const branch of all("[data-branch]")) if (branch.dataset.branch === folder) htmx.trigger(branch, "files-changed");
 });
