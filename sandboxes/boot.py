@@ -22,6 +22,8 @@ from .reasons import Reason
 from .repository import explain
 
 P = Phase.Status
+# On the PATH of every command in a machine.
+PROGRAMS = f"{e2b.HOME}/.local/bin"
 # While what a machine is made from is prepared.
 LOOK_AGAIN = timedelta(seconds=1)
 # Set in machines of hosts that have a gateway to model endpoints.
@@ -128,9 +130,9 @@ def _first_lines(sandbox: Sandbox, provider: e2b.Provider) -> Iterator[str]:
         yield f"git init -q -b main {jobs.PROJECT}"
     place = preparation.place_of(sandbox)
     if place and provider.name == e2b.LOCAL:
-        yield f"mkdir -p {e2b.HOME}/.local/bin"
+        yield f"mkdir -p {PROGRAMS}"
         for program, path in place.links.items():
-            yield f"ln -sfn {path} {e2b.HOME}/.local/bin/{program}"
+            yield f"ln -sfn {path} {PROGRAMS}/{program}"
 
 
 def _create(sandbox: Sandbox, provider: e2b.Provider) -> None:
@@ -208,17 +210,20 @@ def inject(sandbox: Sandbox, phase: Phase) -> bool:
 
 def brief(sandbox: Sandbox) -> dict[str, bytes]:
     """The briefing as files, in the agent's own form; what it has no place for is noted on the sandbox."""
-    made = AGENTS[sandbox.tool].inject(Briefing.from_json(sandbox.briefing))
+    briefing = Briefing.from_json(sandbox.briefing)
+    made = AGENTS[sandbox.tool].inject(briefing)
     noted = {**sandbox.briefing, "undelivered": [list(entry) for entry in made.undelivered]}
     Sandbox.objects.filter(pk=sandbox.pk).update(briefing=noted)
-    return dict(made.files)
+    return {**made.files, **{f"{PROGRAMS}/{script.name}": script.text.encode() for script in briefing.scripts}}
 
 
 def _prepare(sandbox: Sandbox) -> str:
     project = sandbox.project
+    scripts = [f"{PROGRAMS}/{script['name']}" for script in sandbox.briefing.get("scripts", [])]
     return "\n".join(
         [
             "set -e",
+            *([f"chmod +x {shlex.join(scripts)}"] if scripts else []),
             f"cd {jobs.PROJECT}",
             f"git config --global user.name {shlex.quote(project.git_name)}",
             f"git config --global user.email {shlex.quote(project.git_email)}",

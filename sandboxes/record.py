@@ -8,8 +8,10 @@ from typing import Any
 from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 from codecourier.models import Project
+from personas.briefing import Briefing
 
 from . import attachments, e2b
 from .agents import AGENTS
@@ -28,6 +30,7 @@ TABS = {
     "files": "Files",
     "previews": "Previews",
     "timeline": "Timeline",
+    "injected": "Injected",
     "usage": "Usage",
 }
 
@@ -52,6 +55,8 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "queue": [turn for turn in turns if turn.status == Turn.Status.QUEUED],
         "working": next((turn for turn in turns if turn.status == Turn.Status.RUNNING), None),
         "history": list(sandbox.history),
+        "injected": SimpleLazyObject(lambda: Briefing.from_json(sandbox.briefing)),
+        "undelivered": sandbox.briefing.get("undelivered", []),
         "isolation": e2b.isolation_of(sandbox.provider) if sandbox.provider else e2b.isolation(sandbox.project),
         "resources": resources(jobs),
         "ran_since": timezone.now() - sandbox.ran if sandbox.running_since else None,

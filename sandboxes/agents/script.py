@@ -27,8 +27,10 @@ class Script:
         return Command(argv=("bash", path), files={path: text.encode(errors="surrogateescape")})
 
     def inject(self, briefing: Briefing) -> Injection:
-        """A script reads no instructions."""
-        return Injection()
+        """A script reads no instructions; scripts on its PATH it has like every tool."""
+        names = [*briefing.contexts, *(skill.name for skill in briefing.skills)]
+        names += [f"/{command.name}" for command in briefing.commands]
+        return Injection(undelivered=tuple((name, "A bash script reads no instructions.") for name in names))
 
     def parse(self, state: dict[str, Any], line: dict[str, Any], t: int) -> Iterator[Event]:
         """Its output is not read, only shown."""

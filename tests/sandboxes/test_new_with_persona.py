@@ -45,3 +45,20 @@ def test_the_panel_beside_the_form_shows_what_it_brings(
     assert "2 parts, as Ann" in panel
     foreign = Persona.objects.create(project=Project.objects.create(name="O", slug="o"), name="Theirs")
     assert "Theirs" not in member_client.get(url, {"persona": foreign.pk}).content.decode()
+
+
+def test_the_page_shows_what_was_injected_as_it_was_then(
+    member_client: Client, project: Project, template: Template
+) -> None:
+    persona = persona_of(project)
+    member_client.post(
+        reverse("sandboxes:new", args=[project.slug]), {**FORM, "template": template.pk, "persona": persona.pk}
+    )
+    Persona.objects.update(instructions="Be kind.")
+    sandbox = Sandbox.objects.get()
+    Sandbox.objects.update(briefing={**sandbox.briefing, "undelivered": [["/tidy", "It has no commands."]]})
+    page = member_client.get(reverse("sandboxes:detail", args=[project.slug, sandbox.pk]) + "?tab=injected")
+    text = page.content.decode()
+    assert "Be strict." in text
+    assert "Be kind." not in text
+    assert "It has no commands." in text
