@@ -26,6 +26,8 @@ P = Phase.Status
 PROGRAMS = f"{e2b.HOME}/.local/bin"
 # While what a machine is made from is prepared.
 LOOK_AGAIN = timedelta(seconds=1)
+# The first start of a large program on a busy machine.
+VERSION_SECONDS = 100.0
 # Set in machines of hosts that have a gateway to model endpoints.
 GATEWAY = "CODECOURIER_GATEWAY"
 
@@ -252,7 +254,9 @@ def check_agent(sandbox: Sandbox, phase: Phase) -> bool:
     """The CLI answers with its version before anything is asked of it."""
     machine = e2b.machine_of(sandbox)
     agent = AGENTS[sandbox.tool]
-    said = machine.run(f'echo "${GATEWAY}"\n{agent.check}', f"find {agent.name} in the machine")
+    said = machine.run(
+        f'echo "${GATEWAY}"\n{agent.check}', f"find {agent.name} in the machine", seconds=VERSION_SECONDS
+    )
     gateway, _, version = said.partition("\n")
     told = {"gateway": gateway.strip()[:200], "tool_version": version.strip()[:200]}
     Sandbox.objects.filter(pk=sandbox.pk).update(**told)

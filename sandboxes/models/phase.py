@@ -58,7 +58,7 @@ class Phase(Lifecycle):
         Name.INSTALL: timedelta(minutes=10),
         Name.SETUP: timedelta(minutes=15),
         Name.INJECT: timedelta(minutes=1),
-        Name.AGENT: timedelta(minutes=1),
+        Name.AGENT: timedelta(minutes=2),
     }
 
     sandbox = models.ForeignKey(Sandbox, on_delete=models.CASCADE, related_name="phases")
