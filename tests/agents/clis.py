@@ -20,8 +20,6 @@ class Cli:
     level: str
     # The model's name as it arrives.
     arrives: str
-    # What its processes have in their command lines.
-    programs: tuple[str, ...]
     # How a command of ours is called in a prompt; empty where the CLI has none.
     command: str = ""
     # Whether an interrupted turn says what it used.
@@ -37,7 +35,6 @@ CLAUDE = Cli(
     lambda body: body.get("output_config", {}).get("effort"),
     "high",
     "claude-sonnet-5-5",
-    ("claude -p",),
     command="/salute",
 )
 CODEX = Cli(
@@ -49,19 +46,19 @@ CODEX = Cli(
     lambda body: body.get("reasoning", {}).get("effort"),
     "high",
     "gpt-5.5",
-    ("codex exec",),
 )
 OPENCODE = Cli(
     "opencode",
-    "openrouter",
+    "openai",
     "/v1",
-    "openrouter/anthropic/claude-sonnet-5-5",
+    "openai/gpt-5.5",
     "high",
-    lambda body: (body.get("reasoning") or {}).get("effort") or body.get("reasoning_effort"),
+    lambda body: body.get("reasoning_effort"),
     "high",
-    "anthropic/claude-sonnet-5-5",
-    ("opencode run",),
+    "gpt-5.5",
     command="/salute",
+    # It tells the tokens of a call only once the tools of that call are done.
+    interrupted_usage=False,
 )
 PI = Cli(
     "pi",
@@ -73,7 +70,6 @@ PI = Cli(
     lambda body: [one["output_config"]["effort"] for one in body["messages"] if "output_config" in one][-1],
     "high",
     "claude-sonnet-5-5",
-    ("pi -p",),
     command="/salute",
 )
 CLIS = (CLAUDE, CODEX, OPENCODE, PI)

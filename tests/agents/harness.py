@@ -25,6 +25,15 @@ BRIEFING = Briefing(
     skills=(Skill(SKILL, {"SKILL.md": f"---\nname: {SKILL}\ndescription: Says {SKILL}.\n---\nSay it.\n".encode()}),),
     commands=(Command("salute", f"{COMMAND} $ARGUMENTS"),),
 )
+PROCESSES = """
+: the listing itself
+for folder in /proc/[0-9]*; do
+  echo "${folder#/proc/} $(tr '\\0\\n' '  ' < $folder/cmdline)"
+done 2>/dev/null
+true
+"""
+# What runs in every machine: the sandbox's first process, its daemon, our courier, and the listing itself.
+HOUSEKEEPING = ("bwrap --", "/opt/envd/envd", "import courier", ": the listing itself")
 # How long a turn of the slowest CLI may take on a busy machine.
 PATIENCE = 120.0
 
@@ -91,15 +100,16 @@ class Conversation:
         turns.interrupt(self.sandbox, self.user)
         return self.over(turn)
 
-    def processes(self, mark: str) -> list[str]:
-        """Command lines in the machine with this mark, without the search's own."""
-        script = (
-            "for f in /proc/[0-9]*/cmdline; do [ \"$f\" = \"/proc/$$/cmdline\" ] || tr '\\0' ' ' < $f; echo; done"
-            " 2>/dev/null || true"
-        )
+    def processes(self) -> dict[int, str]:
+        """What the turns' commands and their children run in the machine: command lines by process id."""
         self.sandbox.refresh_from_db()
-        said = e2b.machine_of(self.sandbox).run(script, "list the processes")
-        return [line for line in said.splitlines() if mark in line and "/proc/[0-9]" not in line]
+        said = e2b.machine_of(self.sandbox).run(PROCESSES, "list the processes")
+        found = {int(pid): words.strip() for pid, _, words in (line.partition(" ") for line in said.splitlines())}
+        return {pid: words for pid, words in found.items() if words and not any(one in words for one in HOUSEKEEPING)}
+
+    def tool_runs(self, mark: str) -> bool:
+        """Whether one of them has this mark."""
+        return any(mark in words for words in self.processes().values())
 
     def in_tool(self, turn: Turn, mark: str) -> None:
         """Wait until a tool of the turn runs that has this mark."""
@@ -107,7 +117,7 @@ class Conversation:
         def running() -> bool:
             turn.refresh_from_db()
             assert not turn.final, f"the turn was over before its tool ran: {turn.detail}"
-            return turn.started_at is not None and bool(self.processes(mark))
+            return turn.started_at is not None and self.tool_runs(mark)
 
         wait_for(running, f"the tool of {self.cli.tool} to run", PATIENCE)
 

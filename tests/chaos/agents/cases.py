@@ -39,8 +39,7 @@ def ends(*all_tools: str, **by_tool: str) -> dict[str, frozenset[str]]:
 
 SILENT = {"silence_seconds": SILENCE}
 CASES = (
-    # OpenCode asks a server of one's own without any key.
-    Case("no key", ANSWER, ends("failed/missing_key", opencode="failed/key_refused"), words=("key",), key=""),
+    Case("no key", ANSWER, ends("failed/missing_key"), words=("key",), key=""),
     Case("wrong key (401)", ANSWER, ends("failed/key_refused"), words=("key",), key="sk-not-the-right-one"),
     Case("overloaded (529)", f"[[fail: 529]] {ANSWER}", ends("failed/overloaded"), words=("overload",)),
     Case("one 529, then fine", f"[[fail: 529 once]] {ANSWER}", ends("succeeded/")),

@@ -49,7 +49,7 @@ def _watched(talk: Conversation, turn: Turn, case: Case) -> Outcome:
         _strike(talk, turn, case.in_tool)
     turn = talk.over(turn, case.within + 60)
     seconds = time.monotonic() - began
-    left = [line for mark in (NAP, *talk.cli.programs) for line in talk.processes(mark)]
+    left = list(talk.processes().values())
     kinds = [event.kind for event in talk.events(turn)]
     outcome = Outcome(
         tool=talk.cli.tool,
@@ -67,11 +67,12 @@ def _watched(talk: Conversation, turn: Turn, case: Case) -> Outcome:
 
 
 def _strike(talk: Conversation, turn: Turn, how: str) -> None:
+    """Interrupt it as a person does, or end the CLI (not its tool) as something in the machine might."""
     if how == "interrupt":
         talk.interrupt(turn)
-    else:
-        program = talk.cli.programs[0].replace("'", "")
-        e2b.machine_of(talk.sandbox).run(f"pkill -TERM -f '^[^ ]*{program}' || true", "end the agent")
+        return
+    pids = " ".join(str(pid) for pid, words in talk.processes().items() if NAP not in words)
+    e2b.machine_of(talk.sandbox).run(f"kill -TERM {pids} || true", "end the agent")
 
 
 def _faults(outcome: Outcome, case: Case) -> list[str]:
