@@ -41,6 +41,7 @@ TELLING = (
 OLD, NEW = ("old_string", "oldString", "oldText", "old_str"), ("new_string", "newString", "newText", "new_str")
 PATHS = ("file_path", "filePath", "path", "filepath", "notebook_path")
 CONTENTS = ("content", "contents", "file_text")
+TODOS, ENTRY = ("todos", "items", "plan"), ("content", "text", "step")
 PATCHES = ("patch", "patchText", "input", "diff", "unified_diff")
 
 
@@ -71,6 +72,8 @@ def _first(given: Any) -> str:
     for name in TELLING:
         if given.get(name):
             return unwrapped(given[name]) if name in {"command", "cmd"} else _short(given[name])
+    if listed := todos(given):
+        return f"{sum(done for done, _ in listed)} of {len(listed)} done"
     if paths := [path for path, _ in changes(given)]:
         return ", ".join(paths)
     return "" if not given else json.dumps(given, ensure_ascii=False)[:LINE_CHARS]
@@ -105,6 +108,14 @@ def edits(given: Any) -> list[tuple[str, str]]:
     parts = [part for part in (listed if isinstance(listed, list) else [given]) if isinstance(part, dict)]
     pairs = [(_text(part, OLD), _text(part, NEW)) for part in parts]
     return [(old, new or "") for old, new in pairs if old is not None]
+
+
+def todos(given: Any) -> list[tuple[bool, str]]:
+    """(done, what) of each entry of a to-do list."""
+    listed = next((given[name] for name in TODOS if given.get(name)), None) if isinstance(given, dict) else None
+    rows = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    told = [(one.get("completed") is True or one.get("status") == "completed", _text(one, ENTRY)) for one in rows]
+    return [(done, text) for done, text in told if text]
 
 
 def changes(given: Any) -> list[tuple[str, str]]:
@@ -164,6 +175,8 @@ def _arguments(given: Mapping[str, Any], whole: bool) -> Iterator[Section]:
     elif "command" in given or "cmd" in given:
         yield _section("Command", unwrapped(given.get("command") or given.get("cmd")), whole, language="bash")
         yield from _others(given, {"command", "cmd"}, whole)
+    elif steps := todos(given):
+        yield _section("To do", "\n".join(f"[{'x' if done else ' '}] {text}" for done, text in steps), whole)
     elif listed := changes(given):
         yield _section("Files", "\n".join(f"{kind or 'changed'}  {name}" for name, kind in listed), whole)
     else:

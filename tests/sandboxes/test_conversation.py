@@ -172,6 +172,8 @@ def test_nothing_that_an_agent_sends_is_markup_or_breaks_the_page(member_client:
         ({"path": "b.txt", "edits": [{"oldText": "a", "newText": "b"}]}, "b.txt"),
         ({"pattern": "def .*", "path": "src"}, "def .*"),
         ({"changes": [{"path": "/home/user/project/a", "kind": "add"}, {"path": "b", "kind": "update"}]}, "a, b"),
+        ({"todos": [{"content": "a", "status": "completed"}, {"content": "b", "status": "pending"}]}, "1 of 2 done"),
+        ({"items": [{"text": "a", "completed": False}]}, "0 of 1 done"),
         ({"issue": 4}, '{"issue": 4}'),
         ({}, ""),
         ("free text\nof two lines", "free text of two lines"),
