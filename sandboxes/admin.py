@@ -24,7 +24,7 @@ class ReadOnlyInline(admin.TabularInline[Any, Any]):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """All of them, also those that no form could have."""
-        return list(self.fields or [])
+        return [str(name) for name in self.fields or []]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Made by the lifecycle."""

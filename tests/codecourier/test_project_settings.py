@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from codecourier import projects
+from codecourier import registries
 from codecourier.models import AuditEntry, Endpoint, Project, ProviderKey, User, Variable
 from tests.conftest import person, signed_in
 
@@ -161,7 +161,7 @@ def test_a_project_is_deleted_by_its_name(project: Project, owner: User):
 
 
 def test_a_project_with_work_is_not_deleted_yet(project: Project, owner: User, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(projects.registries, "holds", [lambda project: "2 sandboxes are being stopped."])
+    monkeypatch.setattr(registries, "holds", [lambda project: "2 sandboxes are being stopped."])
     page = signed_in(owner).post(at("project-delete"), {"name": "Rocket"}, follow=True)
     assert "2 sandboxes are being stopped." in page.content.decode()
     assert Project.objects.filter(pk=project.pk).exists()

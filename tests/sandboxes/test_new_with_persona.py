@@ -1,5 +1,7 @@
 """A new sandbox with a persona: what it brings is pinned, what is left open is filled in."""
 
+from typing import Any
+
 from django.test import Client
 from django.urls import reverse
 
@@ -7,7 +9,7 @@ from codecourier.models import Project
 from personas.models import Persona
 from sandboxes.models import Sandbox, Template
 
-FORM = {"prompt": "Go", "cpu": 2, "memory_mb": 1024, "timeout_minutes": 60, "idle_minutes": 15}
+FORM: dict[str, Any] = {"prompt": "Go", "cpu": 2, "memory_mb": 1024, "timeout_minutes": 60, "idle_minutes": 15}
 
 
 def persona_of(project: Project, tool: str = "script") -> Persona:
