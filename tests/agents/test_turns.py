@@ -29,6 +29,9 @@ SECOND = f"[[shell: python3 -c 'import time; {NAP}']] [[say: never]]"
 THIRD = "[[say: The last answer.]]"
 
 
+type Tokens = dict[str, dict[str, int]]
+
+
 @dataclass(frozen=True)
 class Played:
     """What is left of a conversation."""
@@ -37,7 +40,7 @@ class Played:
     turns: tuple[Turn, Turn, Turn]
     events: tuple[list[Any], list[Any], list[Any]]
     requests: list[Request]
-    used: dict[str, dict[str, int]]
+    used: list[Tokens]
     left: list[str]
     told: str
 
@@ -49,19 +52,20 @@ class Played:
 def play(stack: AgentStack, cli: Cli) -> Played:
     """Three turns, and what the machine, the rows and the server say after them."""
     with conversing(stack, cli, FIRST) as (talk, first):
-        first = talk.over(first)
+        first, used = talk.over(first), [stack.server.used(talk.scope)]
         second = talk.send(SECOND)
         talk.in_tool(second, NAP)
         second = talk.interrupt(second)
+        used.append(stack.server.used(talk.scope))
         left = list(talk.processes().values())
         third = talk.over(talk.send(f"{cli.command} {THIRD}".strip()))
-        return read(talk, (first, second, third), left)
+        used.append(stack.server.used(talk.scope))
+        return read(talk, (first, second, third), used, left)
 
 
-def read(talk: Conversation, turns: tuple[Turn, Turn, Turn], left: list[str]) -> Played:
-    server = talk.stack.server
+def read(talk: Conversation, turns: tuple[Turn, Turn, Turn], used: list[Tokens], left: list[str]) -> Played:
     first, second, third = (talk.events(turn) for turn in turns)
-    requests, used = server.requests(talk.scope), server.used(talk.scope)
+    requests = talk.stack.server.requests(talk.scope)
     return Played(talk.cli, turns, (first, second, third), requests, used, left, explain(talk))
 
 
@@ -101,25 +105,20 @@ def test_a_tool_call_has_its_input_output_status_and_duration(played: Played) ->
     assert 0 <= result["seconds"] < PATIENCE
 
 
-def test_tokens_are_what_the_server_reported(played: Played) -> None:
-    sums: dict[str, dict[str, int]] = {}
-    for turn in played.turns:
-        for model, tokens in (turn.usage or {}).items():
-            known = sums.setdefault(model, dict.fromkeys(tokens, 0))
-            sums[model] = {name: known[name] + number for name, number in tokens.items()}
-    assert list(sums.values()) == [reported(played)], played.told
+def test_tokens_are_what_the_server_reported_in_each_turn(played: Played) -> None:
+    before: Tokens = {}
+    for turn, after in zip(played.turns, played.used, strict=True):
+        if turn.usage is not None:
+            assert list(turn.usage.values()) == list(grown(before, after).values()), played.told
+        before = after
 
 
-def reported(played: Played) -> dict[str, int]:
-    """What the server told, without the interrupted call where the CLI does not pass it on."""
-    silent = [] if played.cli.interrupted_usage else [one for one in played.requests if interrupted(one)]
-    (total,) = played.used.values()
-    return {name: number - sum(getattr(one.told, name) for one in silent) for name, number in total.items()}
-
-
-def interrupted(request: Request) -> bool:
-    """Whether it belongs to the second turn."""
-    return "98765" in body(request) and "The last answer." not in body(request)
+def grown(before: Tokens, after: Tokens) -> Tokens:
+    """What came to the sums between two looks, by model and kind."""
+    return {
+        model: {kind: number - before.get(model, {}).get(kind, 0) for kind, number in kinds.items()}
+        for model, kinds in after.items()
+    }
 
 
 def test_an_interrupted_turn_says_what_it_used_or_that_nobody_knows(played: Played) -> None:
