@@ -4,6 +4,7 @@ Previews of servers in sandboxes have origins of their own, which are served her
 """
 
 import os
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -24,7 +25,7 @@ pages = get_asgi_application()
 from django.urls import path, re_path  # noqa: E402
 from django.utils.module_loading import import_string  # noqa: E402
 
-from codecourier import pace  # noqa: E402
+from codecourier import pace, restart  # noqa: E402
 from codecourier.consumers import DashboardConsumer, PageConsumer, ProjectConsumer  # noqa: E402
 
 
@@ -55,4 +56,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         serving = previews.application
     else:
         serving = previews.refuse if previews.asked_by_preview(scope) else portal
-    await pace.run(serving, scope, receive, send)
+    if scope["type"] == "websocket":
+        await restart.sockets.run(partial(pace.run, serving), scope, receive, send)
+    else:
+        await pace.run(serving, scope, receive, send)

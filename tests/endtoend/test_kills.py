@@ -1,8 +1,9 @@
 """Nothing is lost: each process is killed while output runs, and what is stored is the redacted spool."""
 
-import random
+import asyncio
 from collections.abc import Iterator
 
+import aiohttp
 import psutil
 import pytest
 from django.db import connection
@@ -11,8 +12,10 @@ from django.utils import timezone
 from codecourier import postgres
 from codecourier.models import Project, Variable
 from codecourier.redact import Redactor, redact_spool
+from codecourier.restart import RESTART
 from sandboxes import e2b, fleet, turns
 from sandboxes.models import Job, Output, Sandbox, Turn
+from tests.conftest import signed_in
 from tests.endtoend.conftest import end, printed, status_of, turn_of
 from tests.stack import Stack, wait_for
 
@@ -26,6 +29,8 @@ for i in $(seq 1 60); do
 done
 echo end
 """
+# For as long as it takes to kill everything, and until it is told to end.
+LONG = SCRIPT.replace("$(seq 1 60)", "$(seq 1 100000)").replace("sleep 0.05", "[ -e /tmp/enough ] && break; sleep 0.05")
 TOKEN = "tok3n-canary-0123456789"
 
 
@@ -47,11 +52,33 @@ def printing(sandbox: Sandbox) -> Job:
     return wait_for(some, f"sandbox {sandbox.pk} to print")
 
 
+def kill(stack: Stack, *names: str) -> None:
+    """kill -9, and started again."""
+    for name in names:
+        if name == "postgres":
+            connection.close()
+            stack.kill_postgres()
+            postgres.ensure(stack.state)
+        else:
+            stack.kill(name)
+    stack.start(*(name for name in names if name != "postgres"))
+
+
+def more_of(job: Job) -> None:
+    """Wait until more of its output is stored than there is now."""
+    seq = Job.objects.get(pk=job.pk).seq
+    wait_for(Job.objects.filter(pk=job.pk, seq__gt=seq).exists, f"more output of job {job.pk}")
+
+
+def machine_of(sandbox: Sandbox) -> e2b.Machine:
+    """Its machine."""
+    sandbox.refresh_from_db()
+    return e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
+
+
 def spool_lines(sandbox: Sandbox, job: Job) -> Iterator[bytes]:
     """The job's spool, read from its machine."""
-    sandbox.refresh_from_db()
-    machine = e2b.connect(e2b.provider_of(sandbox.project), sandbox.provider_id)
-    yield from machine.read(f"/home/user/.courier/jobs/{job.pk}/spool", "read the spool").splitlines()
+    yield from machine_of(sandbox).read(f"/home/user/.courier/jobs/{job.pk}/spool", "read the spool").splitlines()
 
 
 def check_complete(sandbox: Sandbox, turn: Turn) -> None:
@@ -66,15 +93,6 @@ def check_complete(sandbox: Sandbox, turn: Turn) -> None:
     assert seqs == list(range(1, len(seqs) + 1))
     assert b"canary" not in printed(job)
     assert b"end\n" in printed(job)[-20:]
-
-
-def test_nothing_is_lost_when_the_relay_is_killed_alone(stack: Stack, project: Project) -> None:
-    sandbox = stack.launch(project, SCRIPT)
-    printing(sandbox)
-    stack.kill("relay")
-    stack.start("relay")
-    check_complete(sandbox, turn_of(sandbox))
-    end(sandbox)
 
 
 def test_a_second_relay_takes_over_within_its_lease(stack: Stack, project: Project) -> None:
@@ -97,42 +115,44 @@ def test_a_second_relay_takes_over_within_its_lease(stack: Stack, project: Proje
     end(sandbox)
 
 
-def test_nothing_is_lost_when_the_sandbox_host_is_killed(stack: Stack, project: Project) -> None:
-    sandbox = stack.launch(project, SCRIPT)
-    printing(sandbox)
-    stack.kill("host")
-    stack.start("host")
+def test_nothing_is_lost_when_every_process_is_killed_in_turn(stack: Stack, project: Project) -> None:
+    sandbox = stack.launch(project, LONG)
+    job = printing(sandbox)
+    for names in (["relay"], ["host"], ["web", "worker"], ["postgres"]):
+        kill(stack, *names)
+        more_of(job)
+    machine_of(sandbox).run("touch /tmp/enough", "have the script end")
     check_complete(sandbox, turn_of(sandbox))
     end(sandbox)
 
 
-def test_nothing_is_lost_when_postgresql_is_killed(stack: Stack, project: Project) -> None:
-    sandbox = stack.launch(project, SCRIPT)
-    printing(sandbox)
-    connection.close()
-    stack.kill_postgres()
-    postgres.ensure(stack.state)
-    check_complete(sandbox, turn_of(sandbox))
-    end(sandbox)
+async def closed_with(stack: Stack, path: str, cookie: str) -> int | None:
+    """The code with which the web process closes a socket of a page when it is told to end."""
+    headers = {"Cookie": f"sessionid={cookie}", "Origin": stack.url}
+    async with (
+        aiohttp.ClientSession(headers=headers, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        session.ws_connect(f"{stack.url}{path}") as socket,
+    ):
+        await socket.receive()
+        stack.processes["web"].terminate()
+        async for _ in socket:
+            continue
+        return socket.close_code
 
 
-def test_nothing_is_lost_when_web_and_worker_are_killed(stack: Stack, project: Project) -> None:
-    sandbox = stack.launch(project, SCRIPT)
-    printing(sandbox)
+def test_a_web_process_that_is_told_to_end_has_browsers_come_back(stack: Stack) -> None:
+    project, owner = stack.project()
+    cookie = signed_in(owner).cookies["sessionid"].value
+    assert asyncio.run(closed_with(stack, f"/ws/p/{project.slug}/", cookie)) == RESTART
+    assert stack.processes["web"].wait(30) == 0
     stack.kill("web")
-    stack.kill("worker")
-    stack.start("worker", "web")
-    check_complete(sandbox, turn_of(sandbox))
-    end(sandbox)
 
 
 def test_a_worker_killed_inside_the_boot_costs_seconds_not_the_sandbox(stack: Stack, project: Project) -> None:
-    pick = random.Random(7)
-    made = [stack.launch(project, "echo done", setup_script="echo set up") for _ in range(4)]
-    for sandbox in made:
-        wanted = pick.choice(["create", "setup-script", "inject"])
-        begun = sandbox.phases.filter(name=wanted).exclude(status="waiting")
-        wait_for(begun.exists, f"phase {wanted}")
+    steps = ["create", "setup-script", "inject"]
+    made = [stack.launch(project, "echo done", setup_script="echo set up") for _ in steps]
+    for sandbox, step in zip(made, steps, strict=True):
+        wait_for(sandbox.phases.filter(name=step).exclude(status="waiting").exists, f"phase {step}")
         stack.kill("worker")
         stack.start("worker")
     for sandbox in made:
