@@ -60,6 +60,8 @@ sealed: list[tuple[str, type[models.Model], str]] = []
 holds: list[Callable[[Any], str]] = []
 # What a new project starts with; each is called with it, in the transaction that makes it.
 newcomers: list[Callable[[Any], None]] = []
+# What to say in the rows when the stack of `up` has ended and its local machines with it.
+farewells: list[Callable[[], Any]] = []
 # What a new installation starts with; each changes nothing that is there.
 seeds: list[Callable[[], Any]] = []
 # What things cost: each is called with a service, a model (empty for machine time) and a moment, and returns the price

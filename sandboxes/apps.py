@@ -20,6 +20,7 @@ class SandboxesConfig(AppConfig):
         registries.seeds.append(import_string("sandboxes.stock.templates"))
         import_string("sandboxes.panels.register")()
         registries.sealed.append(("sandboxes.Job.fold", self.get_model("Job"), "fold"))
+        registries.farewells.append(import_string("sandboxes.upkeep.say_stopped"))
         registries.chores.append(import_string("sandboxes.upkeep.enforce"))
         registries.chores.append(import_string("sandboxes.upkeep.reconcile"))
         registries.chores.append(import_string("sandboxes.upkeep.purge"))

@@ -29,6 +29,7 @@ class Reason(models.TextChoices):
     KILLED = "killed", "The machine was stopped before the turn was over."
     INTERNAL = "internal", "CodeCourier itself failed here; the administrator finds it in the log."
     INTERRUPTED = "interrupted", "Somebody interrupted it."
+    STOPPED = "stopped", "CodeCourier was stopped, and the local machines with it. Start a new sandbox to go on."
 
     @classmethod
     def sentence(cls, reason: str) -> str:

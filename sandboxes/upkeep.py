@@ -39,6 +39,14 @@ def enforce() -> None:
         fleet.finish(sandbox, Sandbox.Status.ERROR, Reason.OVERDUE, "A phase of the boot took longer than it may.")
 
 
+def say_stopped() -> None:
+    """The local host has ended for good, and its machines with it."""
+    for sandbox in Sandbox.objects.alive().filter(provider=e2b.LOCAL):
+        sandbox.released_at = timezone.now()
+        Sandbox.objects.filter(pk=sandbox.pk).update(released_at=sandbox.released_at)
+        fleet.finish(sandbox, Sandbox.Status.KILLED, Reason.STOPPED)
+
+
 def due(name: str, seconds: int) -> bool:
     """True once in so many seconds in this process."""
     return cache.add(f"upkeep-{name}", True, timeout=seconds)

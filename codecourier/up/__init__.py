@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connections
+from django.db import DatabaseError, connections
 
-from .. import leash, npm, postgres, seed, signin
+from .. import leash, npm, postgres, registries, seed, signin
 from ..supervisor import Supervisor
 from . import checks, facts, leftovers
 from .facts import Stack, UpError, running
@@ -69,6 +69,7 @@ def up(options: Options, say: Say) -> None:
             if known.host_env:
                 sweep_sandboxes()
                 Path(known.host_env).unlink(missing_ok=True)
+                _farewell(say)
             facts.forget()
 
 
@@ -161,6 +162,17 @@ def _answers(known: Stack) -> bool:
         except (OSError, HTTPException):
             return False
         return True
+
+
+def _farewell(say: Say) -> None:
+    """Say in the rows what ended with us: at the next start it would only be missing."""
+    try:
+        for farewell in registries.farewells:
+            farewell()
+    except DatabaseError as error:
+        say(f"The database is away, so the next start finds the sandboxes gone: {str(error).strip()}")
+    finally:
+        connections.close_all()
 
 
 def _welcome(known: Stack, link: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from django.conf import LazySettings
 
@@ -35,13 +36,22 @@ class Up:
         until(lambda: self.link or self.process.poll() is not None, START_SECONDS)
         assert self.link, "".join(self.lines)
 
+    @property
+    def env(self) -> dict[str, str]:
+        """The product's own settings, on this state folder."""
+        kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        return {**kept, "STATE": str(self.state), "WORKERS": "1", "DJANGO_SETTINGS_MODULE": "codecourier.settings"}
+
+    def manage(self, *words: str) -> None:
+        """Another command beside it."""
+        subprocess.run([sys.executable, "manage.py", *words], cwd=ROOT, env=self.env, check=True)
+
     def spawn(self) -> "subprocess.Popen[str]":
         """`up` on free ports."""
-        env = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "DJANGO_SETTINGS_MODULE"}}
         return subprocess.Popen(
             [sys.executable, "manage.py", "up", "--port", "0", "--host-port", "0"],
             cwd=ROOT,
-            env={**env, "STATE": str(self.state), "WORKERS": "1", "DJANGO_SETTINGS_MODULE": "codecourier.settings"},
+            env=self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -153,10 +163,26 @@ def test_when_it_is_killed_its_processes_end_and_it_can_be_started_again(stack: 
     assert _answers(again.facts.url)
 
 
+LAUNCH = """
+from codecourier.models import Project
+from sandboxes import fleet
+from sandboxes.models import Template
+project = Project.objects.create(name="Left", slug="left")
+fleet.launch(project, None, template=Template.objects.get(slug="script"), prompt="echo hi; sleep 300")
+"""
+
+
 @pytest.mark.stack
-def test_ctrl_c_leaves_no_process(stack: Up) -> None:
-    stack.process.send_signal(signal.SIGINT)
-    assert stack.process.wait(60) == 0
+def test_ctrl_c_leaves_no_process_and_says_so_of_each_sandbox(stack: Up) -> None:
+    stack.manage("shell", "-c", LAUNCH)
+    with psycopg.connect(postgres.url(stack.state), autocommit=True) as database:
+        turn = "SELECT 1 FROM sandboxes_turn WHERE status = 'running'"
+        until(lambda: database.execute(turn).fetchone(), 60)
+        stack.process.send_signal(signal.SIGINT)
+        assert stack.process.wait(60) == 0
+        found = database.execute("SELECT status, reason, released_at IS NULL FROM sandboxes_sandbox").fetchall()
+        assert found == [("killed", "stopped", False)]
+        assert database.execute("SELECT status, reason FROM sandboxes_turn").fetchall() == [("interrupted", "stopped")]
     assert stack.processes() == set()
     assert postgres.is_running(stack.state)
     assert not (stack.state / "run" / "stack.json").exists()
