@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -58,7 +59,7 @@ def web_process(
 @pytest.fixture
 def sandbox(web: Web, machine: e2b.Machine, project: Project, template: Template, member: User) -> Sandbox:
     machine.run(f"rm -rf {PROJECT}; mkdir {PROJECT}", "begin anew")
-    fields = {"provider": "e2b", "provider_id": machine.id, "created_by": member}
+    fields: dict[str, Any] = {"provider": "e2b", "provider_id": machine.id, "created_by": member}
     return make(project, template, title="Work here", **fields)
 
 
@@ -120,7 +121,7 @@ def sized(page: Page, rows: Locator) -> bool:
     """Whether the shell knows of a narrow window by now."""
     typed(page, "clear; stty size")
     found = re.search(r"(\d+) (\d+)", rows.inner_text())
-    return bool(found) and int(found.group(2)) < 90
+    return found is not None and int(found[2]) < 90
 
 
 def test_what_is_printed_does_not_act_on_the_page(page: Page, sandbox: Sandbox, machine: e2b.Machine):
@@ -222,7 +223,7 @@ def test_the_tree_opens_and_a_name_changes_in_both_places(page: Page, sandbox: S
 def serving(sandbox: Sandbox, machine: e2b.Machine) -> None:
     """A hostile page in the sandbox."""
     machine.write({f"{e2b.HOME}/server.py": Path(preview_server.__file__).read_bytes()}, "write")
-    machine.run(f"pgrep -f '^python3 server.py' || (nohup python3 server.py > server.log 2>&1 &) ; echo", "start")
+    machine.run("pgrep -f '^python3 server.py' || (nohup python3 server.py > server.log 2>&1 &) ; echo", "start")
 
 
 def test_a_server_appears_and_its_page_can_not_act_as_the_member(

@@ -28,12 +28,12 @@ def empty_folder(machine: e2b.Machine) -> None:
     machine.run(f"rm -rf {PROJECT} && mkdir {PROJECT}", "begin anew")
 
 
-def address(sandbox: Sandbox, view: str = "", path: str = "", **more: object) -> str:
+def address(sandbox: Sandbox, view: str = "", path: str = "", **more: Any) -> str:
     words = "".join(f"&{name}={quote(str(value))}" for name, value in more.items())
     return f"/p/rocket/sandboxes/{sandbox.pk}/files/{view}?path={quote(path)}{words}"
 
 
-def page(client: Client, sandbox: Sandbox, path: str = "", **more: object) -> str:
+def page(client: Client, sandbox: Sandbox, path: str = "", **more: Any) -> str:
     answer = client.get(address(sandbox, path=path, **more))
     assert answer.status_code == 200
     return answer.content.decode()

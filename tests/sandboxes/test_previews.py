@@ -36,7 +36,7 @@ SOURCE = Path(__file__).with_name("preview_server.py").read_bytes()
 def server(machine: e2b.Machine) -> None:
     """Serves in the machine."""
     machine.write({f"{e2b.HOME}/server.py": SOURCE}, "write")
-    machine.run(f"nohup python3 server.py > server.log 2>&1 & echo", "start")
+    machine.run("nohup python3 server.py > server.log 2>&1 & echo", "start")
     until(lambda: f"[{PORT}, " in machine.run("python3 - <<'X'\n" + previews.SOURCE + "\nX", "look"))
 
 
@@ -161,8 +161,14 @@ async def test_others_are_not_let_in(stranger: User, member: User, sandbox: Sand
 
 
 async def test_signing_out_and_leaving_the_project_end_a_pass(member: User, owner: User, sandbox: Sandbox) -> None:
-    for user, leave in ((member, lambda: Membership.objects.filter(user=member).delete()),
-                        (owner, lambda: owner.set_password("another") or owner.save())):  # fmt: skip
+    def leave_the_project() -> None:
+        Membership.objects.filter(user=member).delete()
+
+    def change_the_password() -> None:
+        owner.set_password("another")
+        owner.save()
+
+    for user, leave in ((member, leave_the_project), (owner, change_the_password)):
         async with inside(user, sandbox) as client:
             assert (await client.get("/echo")).status_code == 200
             await sync_to_async(leave)()

@@ -32,13 +32,13 @@ def turn_of(sandbox: Sandbox, **fields: Any) -> Turn:
 
 def says(turn: Turn, kind: str, **data: Any) -> None:
     """As the relay stores an event: the row, and the cursor past it."""
-    job = Job.objects.get(pk=turn.job_id)
+    job = Job.objects.get(turn=turn)
     Job.objects.filter(pk=job.pk).update(events=job.events + 1)
     Event.objects.create(job=job, seq=job.events + 1, t_ms=7, kind=kind, data=data)
 
 
 def prints(turn: Turn, stream: Output.Stream, data: bytes) -> None:
-    job = Job.objects.get(pk=turn.job_id)
+    job = Job.objects.get(turn=turn)
     Job.objects.filter(pk=job.pk).update(seq=job.seq + 1)
     Output.objects.create(job=job, seq=job.seq + 1, t_ms=7, stream=stream, data=data)
 
