@@ -54,7 +54,7 @@ class Shell:
     def fragments(self) -> dict[str, str]:
         """The live parts, by name."""
         context = {"shell": self, "live": True}
-        return {name: render_to_string(f"_shell.html#{name}", context) for name in ("running", "bell")}
+        return {name: render_to_string(f"_shell.html#{name}", context) for name in ("running", "bell", "pocket")}
 
 
 def context(request: HttpRequest) -> dict[str, object]:

@@ -18,6 +18,7 @@ urlpatterns = [
     path("account/", include("allauth.urls")),
     path("sign-out/", account.sign_out, name="sign-out"),
     path("theme/", account.theme, name="theme"),
+    path("favicon.ico", account.favicon, name="favicon"),
     path("notifications/", account.notifications, name="notifications"),
     path("notifications/read/", account.mark_read, name="mark-read"),
     path("projects/", projects.projects, name="projects"),

@@ -6,6 +6,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
@@ -90,3 +91,10 @@ def theme(request: HttpRequest) -> HttpResponse:
         return response
     response.set_cookie("theme", chosen, max_age=365 * 86_400, samesite="Lax", secure=request.is_secure())
     return response
+
+
+@login_not_required
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """For who asks without a page that names it, such as a window that shows a file."""
+    return redirect(static("img/courier.svg"))
