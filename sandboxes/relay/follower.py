@@ -17,8 +17,6 @@ DEAD_AFTER = 15.0
 BACKOFF = (0.1, 2.0)
 # In a row, before a job whose machine or whose files are gone is given up.
 GONE_AT_MOST, REFUSED_AT_MOST = 2, 5
-# Bytes of one job that wait for the flush before its stream is left to wait.
-ROOM = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,16 @@ class Follower:
     """Feeds a fold from the machine; `ended` tells whether the job's exit has come."""
 
     def __init__(
-        self, claim: Claim, fold: Fold, tell: Callable[[], None], may: Callable[[Claim], Awaitable[bool]]
+        self,
+        claim: Claim,
+        fold: Fold,
+        tell: Callable[[], None],
+        may: Callable[[Claim], Awaitable[bool]],
+        most: Callable[[], int],
     ) -> None:
+        """`most` bytes of it wait for the flush before its stream is left to wait."""
         self.claim, self.fold = claim, fold
-        self._tell, self._may = tell, may
+        self._tell, self._may, self._most = tell, may, most
         self.room = asyncio.Event()
         self.room.set()
         self.gone = self.refused = 0
@@ -90,7 +94,7 @@ class Follower:
         self.fold.take(text.encode("ascii", "replace"))
         if self.fold.dirty:
             self._tell()
-        while self.fold.size > ROOM:
+        while self.fold.size > self._most():
             self._live(None)
             self.room.clear()
             await self.room.wait()

@@ -26,6 +26,8 @@ LOOK_SECONDS, RENEW_SECONDS, SWEEP_SECONDS, CHORE_SECONDS = 0.5, 1.0, 0.5, 1.0
 FLUSH_SHARE, FLUSH_SOONEST, FLUSH_LATEST = 4, 0.02, 0.25
 # A follower with more neighbours tells less often.
 PACE_MS_PER_JOB, PACE_MS = 4, (10, 250)
+# Bytes that wait for the flush while the database is away or slow: of all jobs together, and within it of each.
+WAITING, WAITING_EACH = 128 * 2**20, (64 * 2**10, 4 * 2**20)
 
 
 class Relay:
@@ -107,7 +109,7 @@ class Relay:
     def begin(self, claim: Claim, fold: Fold) -> None:
         """Follow a job, in place of an older claim of ours on it."""
         self.drop(claim.job)
-        follower = Follower(claim, fold, self.dirty.set, self.may_connect)
+        follower = Follower(claim, fold, self.dirty.set, self.may_connect, self.room)
         self.followers[claim.job] = follower
         self.tasks[claim.job] = asyncio.create_task(self.follow(follower), name=f"job-{claim.job}")
 
@@ -133,6 +135,10 @@ class Relay:
     def pace(self) -> int:
         """Milliseconds between two writes of a busy follower in the machine."""
         return max(PACE_MS[0], min(PACE_MS[1], PACE_MS_PER_JOB * len(self.followers)))
+
+    def room(self) -> int:
+        """Bytes that each job may have waiting for the flush."""
+        return max(WAITING_EACH[0], min(WAITING_EACH[1], WAITING // max(1, len(self.followers))))
 
     def drop(self, job: int) -> None:
         """Stop following; what was not stored is read again by the next claim."""
