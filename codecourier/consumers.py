@@ -26,7 +26,7 @@ TICKING = re.compile(r"(<(?:time|data) [^>]*>)[^<]*")
 # Close codes that static/js/live.js knows: on the first it signs in again, on the second it gives up.
 ANONYMOUS, GONE = 4401, 4404
 # Seconds between two renderings, at least; and so many times what one took, so that a busy page leaves room for others.
-PACE, SHARE, SLOWEST = 0.1, 4, 2.0
+PACE, SHARE, SLOWEST = 0.1, 2, 2.0
 
 
 class Closed(Exception):
