@@ -1,9 +1,11 @@
 """People, a project and the queue, for every test."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -12,9 +14,15 @@ from xdist.scheduler import LoadScopeScheduling
 from codecourier import queue
 from codecourier.models import Membership, Project, User
 from sandboxes.models import Template
-from tests.embedded_postgres import django_db_modify_db_settings
+from tests import embedded_postgres
 
-__all__ = ["django_db_modify_db_settings"]
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> Iterator[None]:
+    """Start the server and name this run's database; pytest-django asks for it before it makes the test database."""
+    with embedded_postgres.running():
+        settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"{embedded_postgres.PREFIX}{os.getpid()}"
+        yield
 
 
 @pytest.fixture

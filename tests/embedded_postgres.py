@@ -1,8 +1,8 @@
 """The tests' database: the embedded server on a state folder of its own, so that `uv run pytest` needs nothing else.
 
-`tests/settings.py` takes the address from `url()`; `tests/conftest.py` imports the fixture that pytest-django asks for
-before it makes the test database. Several runs at once share the server, each with a database named after its process;
-the last one to end stops it. With DATABASE_URL set, that server is used instead.
+`tests/settings.py` takes the address from `url()`, `tests/conftest.py` runs it. Nothing here imports pytest: the real
+processes of a stack read the tests' settings, too, and start faster without. Several runs at once share the server,
+each with a database named after its process; the last one to end stops it. With DATABASE_URL set, that server is used instead.
 """
 
 import fcntl
@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import pytest
-from django.conf import settings
 
 from codecourier import postgres
 
@@ -24,14 +22,6 @@ PREFIX = "test_codecourier_"
 def url() -> str:
     """The address of the tests' server, without starting it."""
     return os.environ.get("DATABASE_URL") or postgres.url(STATE)
-
-
-@pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> Iterator[None]:
-    """Start the server and name this run's database, before pytest-django makes it."""
-    with running():
-        settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"{PREFIX}{os.getpid()}"
-        yield
 
 
 @contextmanager
