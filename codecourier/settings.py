@@ -229,7 +229,9 @@ STATICFILES_DIRS = [
     ],
 ]
 WHITENOISE_USE_FINDERS = LOCAL
-WHITENOISE_AUTOREFRESH = False
+# Found at each request: a list made at the start would promise a length that a file has no more after a `git pull`,
+# and the browser would wait for the rest.
+WHITENOISE_AUTOREFRESH = LOCAL
 if not LOCAL:
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
