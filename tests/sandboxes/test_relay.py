@@ -15,7 +15,7 @@ from django.utils import timezone
 from codecourier.models import Project, Variable
 from sandboxes.agents import AGENTS
 from sandboxes.models import Event, Job, Sandbox, Template
-from sandboxes.relay import flush, follower
+from sandboxes.relay import flush, follower, loop
 from sandboxes.relay.fold import Batch
 from tests.sandboxes.plain_agent import Plain
 from tests.sandboxes.relaying import (
@@ -133,6 +133,34 @@ async def test_a_flush_that_committed_without_an_answer_stores_nothing_twice(
     assert len(failed) == 3
     assert await stored(job) == truth(machine, job)
     assert job.status == "exited"
+
+
+async def test_while_the_database_is_away_all_jobs_together_wait_within_a_bound(
+    machine: Folder, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "WAITING", 1024 * 1024)
+    write, away = flush.write, asyncio.Event()
+
+    def unreachable(batches: flush.Batches) -> set[int]:
+        if not away.is_set():
+            raise OperationalError("no database")
+        return write(batches)
+
+    monkeypatch.setattr(flush, "write", unreachable)
+    async with relaying() as relay:
+        jobs = [await machine.start(sandbox, "head -c 3000000 /dev/zero | base64 -w 100") for _ in range(4)]
+
+        async def all_wait() -> bool:
+            return len(relay.followers) == 4 and not any(one.room.is_set() for one in relay.followers.values())
+
+        await until(all_wait, 30)
+        # Each may exceed its share by what the courier sent in one piece.
+        assert all(one.fold.size < relay.room() + 1024 * 1024 for one in relay.followers.values())
+        assert relay.room() == 256 * 1024
+        away.set()
+        for job in jobs:
+            done = await ended(job)
+            assert await stored(done) == truth(machine, done)
 
 
 async def test_what_the_database_refuses_becomes_a_visible_note(
