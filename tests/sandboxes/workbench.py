@@ -39,9 +39,7 @@ def local(local_host_process: Host, settings: LazySettings, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def sandbox(
-    machine: e2b.Machine, local: None, db: None, project: Project, member: User, template: Template
-) -> Sandbox:
+def sandbox(machine: e2b.Machine, local: None, db: None, project: Project, member: User, template: Template) -> Sandbox:
     """Its row, running."""
     return make(project, template, title="Work here", provider="local", provider_id=machine.id, created_by=member)
 
