@@ -381,6 +381,6 @@ def release(sandbox: Sandbox) -> None:
         return
     if sandbox.provider_id:
         e2b.kill(e2b.provider_of(sandbox.project), sandbox.provider_id)
-    elif sandbox.status_at > timezone.now() - timedelta(minutes=3):
-        return  # A create may be under way still; the sweep over the provider's machines finds what it made.
+    elif sandbox.create_asked_at and sandbox.create_asked_at > timezone.now() - timedelta(seconds=e2b.CREATE_SECONDS):
+        return  # It may be under way still; the sweep over the provider's machines finds what it made.
     Sandbox.objects.filter(pk=sandbox.pk).update(released_at=timezone.now())

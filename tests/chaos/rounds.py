@@ -18,7 +18,8 @@ from tests.stack import Stack, wait_for
 
 SANDBOXES = 5
 # All processes run again by then: what isn't over after this is stuck.
-SETTLED, RELEASED, COPIED = 90.0, 60.0, 10.0
+# A create that was under way may still end in a machine for a minute, and is looked at every half.
+SETTLED, RELEASED, COPIED = 90.0, 120.0, 10.0
 
 
 @dataclass

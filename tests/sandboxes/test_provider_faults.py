@@ -126,6 +126,31 @@ def test_stop_works_while_the_provider_answers_nothing(
     e2b._client.cache_clear()
 
 
+def test_stopped_before_a_machine_was_asked_for_nothing_is_waited_for(
+    provider: Faults, launch: Launch, work: Work
+) -> None:
+    sandbox = launch()
+    fleet.stop(sandbox, None)
+    work()
+    sandbox.refresh_from_db()
+    assert sandbox.status == "killed"
+    assert sandbox.released_at
+
+
+def test_stopped_in_the_middle_of_a_create_its_machine_is_waited_for(
+    provider: Faults, launch: Launch, work: Work
+) -> None:
+    sandbox = launch()
+    Sandbox.objects.filter(pk=sandbox.pk).update(create_asked_at=timezone.now())
+    fleet.stop(sandbox, None)
+    work()
+    sandbox.refresh_from_db()
+    assert (sandbox.status, sandbox.released_at) == ("killed", None)
+    over = timezone.now() - timedelta(seconds=e2b.CREATE_SECONDS)
+    Sandbox.objects.filter(pk=sandbox.pk).update(create_asked_at=over)
+    assert again(sandbox, work).released_at
+
+
 def test_stop_works_when_the_machine_is_gone_already(provider: Faults, launch: Launch, work: Work) -> None:
     sandbox = launch()
     work()
