@@ -28,7 +28,6 @@ class Screen {
     this.newest.type = "button";
     this.newest.addEventListener("click", () => this.terminal.scrollToBottom());
     this.tame();
-    this.terminal.open(element);
     this.terminal.onScroll(() => this.showNewest());
     element.addEventListener("wheel", () => requestAnimationFrame(() => this.showNewest()), { passive: true });
     new ResizeObserver(() => this.resize()).observe(element);
@@ -50,12 +49,20 @@ class Screen {
     this.terminal.parser.registerCsiHandler({ prefix: "?", final: "h" }, (modes) => modes.some((mode) => mode !== 25 && mode !== 7));
   }
 
+  // In a hidden tab xterm.js would measure every letter in vain, for seconds: it waits until it is seen.
   resize() {
-    if (this.element.clientHeight) this.fit.fit();
+    if (!this.element.clientHeight) return;
+    if (!this.terminal.element) this.terminal.open(this.element);
+    this.fit.fit();
+    if (this.waits) this.follow();
   }
 
   // Another job, or the first one: begin anew.
   follow() {
+    this.drop();
+    clearTimeout(this.timer);
+    this.waits = !this.element.clientHeight;
+    if (this.waits) return;
     this.url = this.element.dataset.url || "";
     this.last = 0;
     this.over = false;
@@ -146,7 +153,7 @@ class Screen {
 
   // After sleep, or when the network is back: at once, not when the back-off says so.
   hurry() {
-    if (this.over || (this.socket && this.socket.readyState === WebSocket.CONNECTING)) return;
+    if (this.waits || this.over || (this.socket && this.socket.readyState === WebSocket.CONNECTING)) return;
     this.attempt = 0;
     this.connect();
   }

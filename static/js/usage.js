@@ -39,7 +39,10 @@ function colours() {
   return { line: read("--tblr-primary"), text: read("--tblr-secondary"), grid: read("--tblr-border-color") };
 }
 
-function options(name) {
+function options(name, points) {
+  const { text, grid } = colours();
+  const ticks = { color: text, maxTicksLimit: 4, maxRotation: 0 };
+  const border = { color: grid };
   return {
     animation: false,
     maintainAspectRatio: false,
@@ -49,28 +52,19 @@ function options(name) {
       tooltip: { displayColors: false, callbacks: { title: ([item]) => clock(item.parsed.x), label: (item) => FORMS[name](item.parsed.y) } },
     },
     scales: {
-      x: { type: "linear", ticks: { maxTicksLimit: 4, maxRotation: 0, callback: (at) => clock(at).slice(0, 5) }, grid: { display: false } },
-      y: { beginAtZero: true, suggestedMax: name === "cpu" ? 100 : undefined, ticks: { maxTicksLimit: 4, callback: FORMS[name] } },
+      x: { type: "linear", min: points[0].x, max: points.at(-1).x, border, grid: { display: false }, ticks: { ...ticks, callback: (at) => clock(at).slice(0, 5) } },
+      y: { beginAtZero: true, suggestedMax: name === "cpu" ? 100 : undefined, border, grid: { color: grid }, ticks: { ...ticks, callback: FORMS[name] } },
     },
   };
 }
 
-function make(canvas) {
+function paint(canvas, points) {
   const name = canvas.dataset.series;
-  const line = { borderWidth: 1.5, pointRadius: 0, pointHitRadius: 8, spanGaps: PAUSE_MS };
-  const chart = new Chart(canvas, { type: "line", data: { datasets: [{ data: [], ...line }] }, options: options(name) });
-  charts.set(name, chart);
-  return chart;
-}
-
-function paint(chart, points) {
-  const { line, text, grid } = colours();
-  const { x, y } = chart.options.scales;
-  Object.assign(chart.data.datasets[0], { data: points, borderColor: line, pointRadius: points.length < 2 ? 2 : 0 });
-  x.ticks.color = y.ticks.color = text;
-  x.border = y.border = { color: grid };
-  y.grid = { color: grid };
-  [x.min, x.max] = [points[0].x, points.at(-1).x];
+  const line = { data: points, borderColor: colours().line, borderWidth: 1.5, pointRadius: points.length < 2 ? 2 : 0, pointHitRadius: 8, spanGaps: PAUSE_MS };
+  const chart = charts.get(name);
+  if (!chart) return charts.set(name, new Chart(canvas, { type: "line", data: { datasets: [line] }, options: options(name, points) }));
+  Object.assign(chart.data.datasets[0], line);
+  chart.options = options(name, points);
   chart.update();
 }
 
@@ -81,7 +75,7 @@ async function draw() {
   await load();
   for (const canvas of panel.querySelectorAll("canvas[data-series]")) {
     const name = canvas.dataset.series;
-    paint(charts.get(name) ?? make(canvas), series.at.map((x, at) => ({ x, y: series[name][at] })));
+    paint(canvas, series.at.map((x, at) => ({ x, y: series[name][at] })));
   }
 }
 
@@ -104,7 +98,8 @@ function tick() {
 figures.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.xhr.status !== 200) event.detail.shouldSwap = false;
 });
-figures.addEventListener("htmx:afterSettle", draw);
+// Morphing tells nobody that it is done; it is by the time that the request is.
+figures.addEventListener("htmx:afterRequest", draw);
 new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-bs-theme"] });
 new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && look()).observe(panel);
 document.addEventListener("visibilitychange", look);
