@@ -164,10 +164,14 @@ SOCIALACCOUNT_ADAPTER = "codecourier.accounts.SocialAdapter"
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_STORE_TOKENS = False
+_login_apps = {
+    "github": (env.str("GITHUB_LOGIN_CLIENT_ID", ""), env.str("GITHUB_LOGIN_SECRET", "")),
+    "google": (env.str("GOOGLE_LOGIN_CLIENT_ID", ""), env.str("GOOGLE_LOGIN_SECRET", "")),
+}
 SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = {
-    name: {"APPS": [{"client_id": client, "secret": env.str(f"{name.upper()}_LOGIN_SECRET", "")}]}
-    for name in ("github", "google")
-    if (client := env.str(f"{name.upper()}_LOGIN_CLIENT_ID", ""))
+    name: {"APPS": [{"client_id": client, "secret": secret}]}
+    for name, (client, secret) in _login_apps.items()
+    if client
 }
 SIGN_IN_HOSTS = {"github": "github.com", "google": "accounts.google.com"}
 if "github" in SOCIALACCOUNT_PROVIDERS:
