@@ -145,7 +145,7 @@ class Stack:
                 process.wait()
         self.processes.clear()
         sweep = [sys.executable, "-m", "sandboxes.host", "sweep", "--state", str(self.state / "host")]
-        subprocess.run(sweep, cwd=ROOT, check=True, env=self.env)
+        subprocess.run(sweep, cwd=ROOT, check=True, env=self.env, stdout=subprocess.DEVNULL)
 
     def log(self, name: str) -> str:
         """What a process said."""

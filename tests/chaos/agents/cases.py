@@ -25,6 +25,8 @@ class Case:
     key: str | None = None  # None: the right one
     unknown_model: bool = False
     in_tool: str = ""  # what is done while the tool runs: "interrupt" or "term"
+    # Tools whose own end leaves what they had started, as it leaves a server that is to stay.
+    may_leave: frozenset[str] = frozenset()
     fields: Mapping[str, int] = field(default_factory=dict)
 
     def allows(self, tool: str, end: str) -> bool:
@@ -65,6 +67,6 @@ CASES = (
     ),
     Case(
         "TERM in a tool, from inside", f"{TOOL} {ANSWER}", ends("failed/unfinished"), words=("ended",),
-        in_tool="term",
+        in_tool="term", may_leave=frozenset({"opencode"}),
     ),
 )  # fmt: skip

@@ -34,11 +34,15 @@ class Outcome:
 
 
 def perform(stack: AgentStack, cli: Cli, case: Case) -> Outcome:
-    """The case in a sandbox of its own; AssertionError with all that is known when the turn does not end."""
+    """The case in a sandbox of its own; a turn that does not end is an outcome, too."""
     model = cli.model.replace(cli.arrives, "unknown-model") if case.unknown_model else cli.model
     fields: dict[str, Any] = {"designer_model": model, **case.fields}
-    with conversing(stack, cli, case.prompt, key=case.key, **fields) as (talk, turn):
-        return _watched(talk, turn, case)
+    try:
+        with conversing(stack, cli, case.prompt, key=case.key, **fields) as (talk, turn):
+            return _watched(talk, turn, case)
+    except AssertionError as error:
+        said = "\n".join([str(error), *error.__notes__])
+        return Outcome(cli.tool, case.name, "", said, 0.0, 0, 0, False, [], ["did not come to an end"])
 
 
 def _watched(talk: Conversation, turn: Turn, case: Case) -> Outcome:
@@ -85,6 +89,6 @@ def _faults(outcome: Outcome, case: Case) -> list[str]:
         faults.append("the sentence does not name the cause")
     if outcome.seconds > case.within:
         faults.append(f"took {outcome.seconds} s")
-    if outcome.left:
+    if outcome.left and outcome.tool not in case.may_leave:
         faults.append("processes are left")
     return faults

@@ -10,7 +10,8 @@ Each row is one sandbox of the local host with the real CLI, against the model s
 `uv run python -m tests.chaos agents --write docs/agents-failures.md` on {day}; exit status 1 when a turn ends
 otherwise than it has to, later than its limit, without naming the cause, or with a process left in the machine.
 
-The product's limit for an agent that prints nothing is ten minutes by default; here it is {silence} seconds.
+The product's limit for an agent that prints nothing is ten minutes by default; here it is {silence} seconds. Seconds count
+from the start of the command to the end of the turn; the CLI's own start is in them, on whatever else the machine does.
 """
 
 
@@ -28,5 +29,7 @@ def page(outcomes: list[Outcome], versions: dict[str, str], silence: int) -> str
 def _row(outcome: Outcome) -> str:
     said = " ".join(outcome.detail.split()).replace("|", "\\|")
     faults = f" **{'; '.join(outcome.faults)}**" if outcome.faults else ""
+    if outcome.left and not outcome.faults:
+        faults = " (What its tool had started goes on, as a server of its own would.)"
     end = outcome.end.rstrip("/").replace("/", ", ")
     return f"| {outcome.case} | {end} | {outcome.seconds:g} | {said}{faults} |"
