@@ -10,8 +10,9 @@ Each row is one sandbox of the local host with the real CLI, against the model s
 `uv run python -m tests.chaos agents --write docs/agents-failures.md` on {day}; exit status 1 when a turn ends
 otherwise than it has to, later than its limit, without naming the cause, or with a process left in the machine.
 
-The product's limit for an agent that prints nothing is ten minutes by default; here it is {silence} seconds. Seconds count
-from the start of the command to the end of the turn; the CLI's own start is in them, on whatever else the machine does.
+The product's limit for an agent that prints nothing is ten minutes by default; here it is {silence} seconds. Seconds
+count from the start of the command to the end of the turn, the CLI's own start and whatever else the machine does
+included.
 """
 
 
