@@ -70,6 +70,8 @@ def test_axe_finds_nothing_serious_on_any_page(
     browser: Browser, web: Web, owner: User, paths: list[str], theme: str
 ) -> None:
     page = open_as(browser, web, owner, color_scheme=theme, reduced_motion="reduce")
+    # What is dark comes from the same templates and one style sheet: every eighth page tells of it.
+    paths = paths if theme == "light" else paths[4::8]
     page.add_init_script(path=AXE)
     found = dict[str, list[str]]()
     for path in [*paths, "/sign-in/"]:
