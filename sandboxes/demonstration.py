@@ -30,6 +30,8 @@ if __name__ == "__main__":
 """
 SCRIPT = """#!/bin/bash
 # Mend the failing test of the shop
+# The change keeps the file's size, and may keep its second: Python would take the compiled file for the new source.
+export PYTHONDONTWRITEBYTECODE=1
 echo "== before"
 python3 -m unittest -q 2>&1 && { echo "the test was expected to fail"; exit 1; }
 sed -i 's|(1 + discount / 100)|(1 - discount / 100)|' shop.py
