@@ -184,7 +184,7 @@ class Bench {
   constructor(element) {
     this.element = element;
     this.template = element.querySelector("template");
-    this.tabs = element.querySelector("[role=tablist]");
+    this.tabs = element.querySelector(".terminal-tabs");
     this.shells = [];
     this.key = `terminals-${element.dataset.terminals}`;
     element.querySelector("[data-new]").addEventListener("click", () => this.add(""));
@@ -225,8 +225,7 @@ class Bench {
     const chosen = shell === this.chosen;
     const group = make("span", `terminal-tab${chosen ? " active" : ""}`);
     const tab = make("button", `nav-link${chosen ? " active" : ""}`, `Terminal ${shell.number}`);
-    tab.setAttribute("role", "tab");
-    tab.setAttribute("aria-selected", chosen);
+    tab.setAttribute("aria-pressed", chosen);
     tab.addEventListener("click", () => this.choose(shell));
     const close = make("button", "btn-close btn-sm");
     close.setAttribute("aria-label", `Close terminal ${shell.number}`);

@@ -33,14 +33,13 @@ function bytes(value) {
 const FORMS = { cpu: (value) => `${value} %`, memory: bytes, disk: bytes };
 const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
 
-function colours() {
-  const style = getComputedStyle(panel);
-  const read = (name) => style.getPropertyValue(name).trim();
-  return { line: read("--tblr-primary"), text: read("--tblr-secondary"), grid: read("--tblr-border-color") };
+// The style sheet's colours as the browser resolves them: a canvas can't read custom properties.
+function colours(canvas) {
+  const { color, borderTopColor, outlineColor } = getComputedStyle(canvas);
+  return { text: color, grid: borderTopColor, line: outlineColor };
 }
 
-function options(name, points) {
-  const { text, grid } = colours();
+function options(name, points, { text, grid }) {
   const ticks = { color: text, maxTicksLimit: 4, maxRotation: 0 };
   const border = { color: grid };
   return {
@@ -60,11 +59,12 @@ function options(name, points) {
 
 function paint(canvas, points) {
   const name = canvas.dataset.series;
-  const line = { data: points, borderColor: colours().line, borderWidth: 1.5, pointRadius: points.length < 2 ? 2 : 0, pointHitRadius: 8, spanGaps: PAUSE_MS };
+  const shades = colours(canvas);
+  const line = { data: points, borderColor: shades.line, borderWidth: 1.5, pointRadius: points.length < 2 ? 2 : 0, pointHitRadius: 8, spanGaps: PAUSE_MS };
   const chart = charts.get(name);
-  if (!chart) return charts.set(name, new Chart(canvas, { type: "line", data: { datasets: [line] }, options: options(name, points) }));
+  if (!chart) return charts.set(name, new Chart(canvas, { type: "line", data: { datasets: [line] }, options: options(name, points, shades) }));
   Object.assign(chart.data.datasets[0], line);
-  chart.options = options(name, points);
+  chart.options = options(name, points, shades);
   chart.update();
 }
 
