@@ -9,12 +9,17 @@ from django.conf import settings
 from django.test import Client
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
+from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
 from codecourier import queue
 from codecourier.models import Membership, Project, User
 from sandboxes.models import Template
 from tests import embedded_postgres
+
+# No time limits, for a machine that is busy; in CI the same examples each time, so that red is about the change.
+hypothesis_settings.register_profile("here", deadline=None, derandomize="CODECOURIER_CI" in os.environ)
+hypothesis_settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 `tests/settings.py` takes the address from `url()`, `tests/conftest.py` runs it. Nothing here imports pytest: the real
 processes of a stack read the tests' settings, too, and start faster without. Several runs at once share the server,
-each with a database named after its process; the last one to end stops it. With DATABASE_URL set, that server is used instead.
+each with a database named after its process; the last one to end stops it. With DATABASE_URL set, that server is used
+instead.
 """
 
 import fcntl
