@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -179,16 +180,28 @@ async def lines(bench: Bench, jobs: int, viewers: int) -> dict[str, Any]:
 
 
 async def cpu_of(stack: stacks.Stack, seconds: float) -> dict[str, float]:
-    """Share of a core that each process with its children uses over a while."""
-    before = {name: cpu(process.pid) for name, process in stack.processes.items()}
+    """Share of a core that each process with its children uses over a while; what runs in sandboxes stands apart."""
+    before = cpu(stack)
     await asyncio.sleep(seconds)
-    return {name: round((cpu(stack.processes[name].pid) - used) / seconds, 2) for name, used in before.items()}
+    return {name: round((used - before[name]) / seconds, 2) for name, used in cpu(stack).items()}
 
 
-def cpu(pid: int) -> float:
-    """CPU seconds of a process and its living children."""
-    process = psutil.Process(pid)
-    return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True)))
+def cpu(stack: stacks.Stack) -> dict[str, float]:
+    """CPU seconds so far of the product's processes, of this one, and of everything in sandboxes that lives."""
+    families = {name: psutil.Process(process.pid) for name, process in stack.processes.items()}
+    inside = {name: process.children(recursive=True) for name, process in families.items()}
+    found = {name: seconds_of(process, *inside[name]) for name, process in families.items() if name != "host"}
+    own = {"host": seconds_of(families["host"]), "sandboxes": seconds_of(*inside["host"])}
+    return {**found, **own, "bench": seconds_of(psutil.Process())}
+
+
+def seconds_of(*processes: psutil.Process) -> float:
+    """CPU seconds together; one that has ended meanwhile counts for nothing."""
+    total = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            total += sum(process.cpu_times()[:2])
+    return total
 
 
 def raw_lines() -> list[float]:
