@@ -17,6 +17,8 @@ from codecourier.models import Membership, Project, User
 from sandboxes.models import Template
 from tests import embedded_postgres
 
+# The product's processes are started many times over: their modules are compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # No time limits, for a machine that is busy; in CI the same examples each time, so that red is about the change.
 hypothesis_settings.register_profile("here", deadline=None, derandomize="CODECOURIER_CI" in os.environ)
 hypothesis_settings.load_profile("here")
