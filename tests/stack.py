@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,9 @@ class Stack:
                 )
         if "host" in names:
             wait_for(self._host_announced, "the sandbox host's address")
+        for name in names:
+            if name.startswith("worker"):
+                wait_for(partial(self._works, name), "the worker to be ready")
         if "web" in names:
             wait_for(self.answers, "the portal to answer")
 
@@ -109,6 +113,11 @@ class Stack:
             return httpx.get(f"http://127.0.0.1:{self.host_port}/health", trust_env=False).status_code < 500
         except httpx.TransportError:
             return False
+
+    def _works(self, name: str) -> bool:
+        """Whether a worker has all its processes: before, it ends with the database, for its supervisor to start it."""
+        inside = psutil.Process(self.processes[name].pid).children(recursive=True)
+        return len(inside) > int(self.env["WORKERS"])
 
     def answers(self) -> bool:
         """Whether the portal serves pages."""
