@@ -219,7 +219,9 @@ class Fleet:
         while self.pool.ready:
             self.discard(self.pool.ready.pop())
         while self.cleaning:
-            await asyncio.gather(*self.cleaning, return_exceptions=True)
+            done, _ = await asyncio.wait(self.cleaning)
+            # Not left to their callbacks: where all are done already, waiting lets nothing else run.
+            self.cleaning -= done
         for task in list(self.tasks):
             task.cancel()
         self.groups.close()

@@ -1,10 +1,13 @@
 """The warm pool, and many creates at once."""
 
+import asyncio
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from sandboxes.host.fleet import Fleet
 from sandboxes.host.pool import Uids
+from sandboxes.host.settings import Settings
 from tests.host.hosts import HostProcess, eventually, pooled
 
 
@@ -46,3 +49,27 @@ def test_a_taken_port_is_one_sentence(host: HostProcess, tmp_path: Path) -> None
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"Port {port} of 127.0.0.1 cannot be used")
+
+
+async def test_a_clean_up_that_ends_as_the_host_does_does_not_keep_it(tmp_path: Path) -> None:
+    fleet = Fleet(Settings(tmp_path), "0")
+    over = asyncio.Event()
+
+    async def clean() -> None:
+        await over.wait()
+
+    clean_up = asyncio.create_task(clean())
+
+    async def settle() -> None:
+        await clean_up
+        assert fleet.cleaning
+        # Without an end, this would never come back.
+        await fleet.settle()
+
+    settling = asyncio.create_task(settle())
+    await asyncio.sleep(0)
+    fleet.cleaning.add(clean_up)
+    clean_up.add_done_callback(fleet.cleaning.discard)
+    over.set()
+    await settling
+    assert not fleet.cleaning
