@@ -22,7 +22,11 @@ from tests.stack import ROOT, free_port
 
 PATIENCE_MS = 10_000
 expect.set_options(timeout=PATIENCE_MS)
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+# No graphics processor is there to draw with, and playing one costs more than drawing.
+QUIET = [
+    "--disable-background-networking", "--disable-component-update", "--disable-gpu", "--disable-software-rasterizer",
+    "--disable-sync", "--no-first-run",
+]  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
