@@ -93,7 +93,8 @@ function sortable(queue) {
 }
 
 function moved(event) {
-  if (event.oldIndex === event.newIndex) return;
+  // What came meanwhile was not shown, so that it did not take the item away.
+  if (event.oldIndex === event.newIndex) return document.dispatchEvent(new Event("courier:stale"));
   const values = { place: event.newIndex };
   htmx.ajax("POST", event.item.dataset.place, { source: event.item, swap: "none", values });
 }

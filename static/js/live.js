@@ -47,10 +47,12 @@
     if (slept) reconnect();
   }
 
-  // Morphing leaves alone what people hold: ticked rows, open folds, text that is being written, the terminal's inside.
+  // Morphing leaves alone what people hold: ticked rows, open folds, text that is being written, what is being dragged,
+  // the terminal's inside.
   const inTerminal = (node) => node.parentElement?.closest("[data-output]");
   Object.assign(Idiomorph.defaults, { ignoreActiveValue: true });
   Object.assign(Idiomorph.defaults.callbacks, {
+    beforeNodeMorphed: (node) => !node.querySelector?.(":scope > .sortable-chosen"),
     beforeNodeRemoved: (node) => !inTerminal(node),
     beforeAttributeUpdated(name, node) {
       if (name === "open" && node.matches("details")) return false;
@@ -63,6 +65,7 @@
   document.addEventListener("htmx:wsOpen", opened);
   document.addEventListener("htmx:wsAfterMessage", () => (document.documentElement.dataset.live = "yes"));
   document.addEventListener("htmx:wsClose", closed);
+  document.addEventListener("courier:stale", reconnect);
   window.addEventListener("online", reconnect);
   document.addEventListener("visibilitychange", () => document.hidden || beat());
   setInterval(beat, 2000);

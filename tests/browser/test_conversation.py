@@ -286,6 +286,27 @@ def test_the_queue_is_reordered_by_buttons_and_by_dragging(page: Page, sandbox: 
     expect(order).to_have_text(["beta", "alpha", "gamma"])
 
 
+def test_what_comes_while_something_is_dragged_does_not_take_it_away(page: Page, sandbox: Sandbox, member: User):
+    for words in ("alpha", "beta"):
+        turns.send(sandbox, member, words)
+    visit(page, sandbox)
+    page.evaluate("document.addEventListener('htmx:wsAfterMessage', () => (window.told = (window.told ?? 0) + 1))")
+    order = page.locator("#queued summary .text-truncate")
+    grip, first = page.locator(".queue-grip").nth(1), page.locator("#queued > details").first
+    grip.hover()
+    page.mouse.down()
+    box = first.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 30, box["y"] + box["height"], steps=5)
+    expect(page.locator("#queued .sortable-chosen")).to_have_count(1)
+    told = page.evaluate("window.told ?? 0")
+    turns.send(sandbox, member, "gamma")
+    page.wait_for_function("told => window.told > told", arg=told)
+    page.mouse.move(box["x"] + 30, box["y"] + 3, steps=5)
+    page.mouse.up()
+    expect(order).to_have_text(["beta", "alpha", "gamma"])
+
+
 def test_all_of_it_works_without_scripts(browser: Browser, web: Web, member: User, sandbox: Sandbox, tmp_path: Path):
     (tmp_path / "notes.txt").write_text("some notes")
     turn_of(sandbox, "the first", *MANY[:210], call(1, "Bash", command="ls"), result(1, "a.txt"), status="succeeded")
