@@ -18,6 +18,7 @@ class SandboxesConfig(AppConfig):
         registries.sweepers[sandbox] = import_string("sandboxes.tasks.advance_sandbox")
         registries.sweepers[self.get_model("Build")] = import_string("sandboxes.tasks.advance_build")
         registries.seeds.append(import_string("sandboxes.stock.templates"))
+        registries.seeds.append(import_string("sandboxes.stock.models"))
         import_string("sandboxes.panels.register")()
         registries.sealed.append(("sandboxes.Job.fold", self.get_model("Job"), "fold"))
         registries.farewells.append(import_string("sandboxes.upkeep.say_stopped"))

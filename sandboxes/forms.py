@@ -11,7 +11,7 @@ from django.db import IntegrityError
 from codecourier.forms import Dressed
 from codecourier.models import Project, User
 from personas.briefing import brief
-from personas.models import Persona
+from personas.models import ModelChoice, Persona
 
 from . import fleet, turns
 from .agents import AGENTS
@@ -213,6 +213,7 @@ def summary(form: SandboxForm) -> dict[str, Any]:
     return {
         "template": template,
         "agent": AGENTS[template.tool] if template else None,
+        "models": ModelChoice.offered(template.tool) if template else [],
         "persona": chosen,
         "briefing": brief(form.project, chosen),
         "model": read("designer_model"),

@@ -13,6 +13,7 @@ from . import attachments, courier, e2b, keys
 from .agents import AGENTS, Command, Task
 from .models import TIMEOUT_MS, Job, Phase, Sandbox
 from .repository import clone_command
+from .stock import preferred
 
 COURIER = f"{e2b.HOME}/.courier"
 PROJECT = f"{e2b.HOME}/project"
@@ -54,7 +55,7 @@ def task(job: Job) -> Task:
     return Task(
         prompt=turn.prompt,
         folder=folder(job),
-        model=turn.model or sandbox.designer_model,
+        model=turn.model or sandbox.designer_model or preferred(sandbox.tool),
         effort=turn.effort or sandbox.effort,
         session=job.context.get("session", ""),
         fresh_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{settings.DEPLOYMENT}/jobs/{job.pk}")),

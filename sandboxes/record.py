@@ -12,6 +12,7 @@ from django.utils.functional import SimpleLazyObject
 
 from codecourier.models import Project
 from personas.briefing import Briefing
+from personas.models import ModelChoice
 
 from . import attachments, e2b
 from .agents import AGENTS
@@ -63,6 +64,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "tab": opened(sandbox, tab, job),
         "tabs": TABS,
         "agent": AGENTS[sandbox.tool],
+        "models": SimpleLazyObject(lambda: ModelChoice.offered(sandbox.tool)),
         "limits": {"file": attachments.FILE_BYTES, "message": attachments.MESSAGE_BYTES},
         "bill": bill(sandbox, turns, phases),
         "last": next((turn for turn in reversed(turns) if turn.model or turn.effort), None),

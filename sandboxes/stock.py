@@ -1,4 +1,6 @@
-"""Templates that every installation starts with."""
+"""Templates and models that every installation starts with."""
+
+from personas.models import ModelChoice
 
 from .agents import AGENTS
 from .models import Template
@@ -35,3 +37,20 @@ def templates() -> None:
                 "memory_mb": memory_mb,
             },
         )
+
+
+def models() -> None:
+    """What each tool's module suggests, unless the tool has a list already: an administrator's stays as it is."""
+    listed = set(ModelChoice.objects.values_list("tool", flat=True))
+    ModelChoice.objects.bulk_create(
+        ModelChoice(tool=tool, name=name, position=position)
+        for tool, agent in AGENTS.items()
+        if tool not in listed
+        for position, name in enumerate(agent.models)
+    )
+
+
+def preferred(tool: str) -> str:
+    """The model that an administrator put first; empty where that is what the tool's module takes by itself."""
+    offered = ModelChoice.offered(tool)
+    return "" if offered[:1] == list(AGENTS[tool].models[:1]) else next(iter(offered), "")

@@ -19,3 +19,8 @@ class ModelChoice(models.Model):
 
     def __str__(self) -> str:
         return self.label or self.name
+
+    @classmethod
+    def offered(cls, tool: str) -> list[str]:
+        """The names that a tool's lists show, its default first."""
+        return list(cls.objects.filter(tool=tool, active=True).values_list("name", flat=True))

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test import Client
 
 from codecourier.models import Project, User
+from sandboxes import stock as offered
 from sandboxes.agents import AGENTS
 from sandboxes.models import Sandbox, Template
 from tests.conftest import signed_in
@@ -162,6 +163,7 @@ def test_the_summary_survives_nonsense(nonsense: str, member_client: Client, tem
 
 
 def test_models_are_suggested_by_tool_and_effort_has_to_suit_it(member_client: Client, project: Project):
+    offered.models()
     claude = Template.objects.create(slug="claude", name="Claude Code", tool="claude", image="claude")
     text = member_client.get(f"{NEW}summary/", filled(claude)).content.decode()
     for model in AGENTS["claude"].models:
