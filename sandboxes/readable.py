@@ -4,7 +4,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from . import code
+from codecourier import code
+
 from .conversation import tools
 from .price import BILLED
 

@@ -9,7 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from .. import markdown
+from codecourier import markdown
+
 from ..models import Turn
 from . import tools
 

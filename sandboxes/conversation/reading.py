@@ -13,7 +13,8 @@ from django.db.models import JSONField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.utils.safestring import SafeString
 
-from .. import markdown
+from codecourier import markdown
+
 from ..models import Event, Sandbox, Turn
 from ..price import Prices
 from . import entries, tools

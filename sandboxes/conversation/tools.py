@@ -12,7 +12,7 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
-from .. import code
+from codecourier import code
 
 HOME = "/home/user/project/"
 LINE_CHARS = 200

@@ -14,7 +14,8 @@ from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
-from sandboxes import code, e2b, files
+from codecourier import code
+from sandboxes import e2b, files
 from sandboxes.models import Sandbox
 
 from .pages import sandbox_of

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandboxes import code, markdown
+from codecourier import code, markdown
 
 ALLOWED = {"href", "title", "target", "rel", "class", "start"}
 
