@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Q
 from django.forms import BaseForm
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
@@ -19,6 +22,7 @@ from codecourier.settings_forms import AgentsForm, GeneralForm, KeyForm, Machine
 
 TABS = {"general": ("General", GeneralForm), "agents": ("Agents", AgentsForm), "machines": ("Machines", MachinesForm)}
 OTHERS = {"keys": "Keys", "variables": "Variables", "history": "History", "end": "Transfer and delete"}
+ENTRIES = 50  # of the history on one page
 NAMES = {name: title for name, (title, _) in TABS.items()} | OTHERS
 
 
@@ -44,7 +48,7 @@ def settings(request: HttpRequest, slug: str, tab: str = "general") -> HttpRespo
         return added(request, project, tab)
     if tab not in OTHERS:
         raise Http404
-    return page(request, project, tab, LISTS[tab](project))
+    return page(request, project, tab, LISTS[tab](project, request.GET))
 
 
 def edit(request: HttpRequest, project: Project, tab: str) -> HttpResponse:
@@ -66,30 +70,35 @@ def added(request: HttpRequest, project: Project, tab: str) -> HttpResponse:
     return page(request, project, tab, {"html": html}, status)
 
 
-def keys(project: Project) -> dict[str, object]:
+def keys(project: Project, asked: QueryDict) -> dict[str, object]:
     """What is stored, and what the deployment provides."""
     rows = ProviderKey.objects.filter(project=project).select_related("set_by").order_by("provider")
     shared = ProviderKey.objects.filter(project=None).values_list("provider", flat=True)
     return {"keys": rows, "shared": [ProviderKey.Provider(name).label for name in shared], "form": KeyForm()}
 
 
-def variables(project: Project) -> dict[str, object]:
+def variables(project: Project, asked: QueryDict) -> dict[str, object]:
     """All of them; secret values stay hidden."""
     return {"variables": project.variables.all(), "form": VariableForm(), "paste": PasteForm()}
 
 
-def history(project: Project) -> dict[str, object]:
-    """Who changed what, newest first."""
-    return {"entries": AuditEntry.objects.filter(project=project).select_related("actor")[:200]}
+def history(project: Project, asked: QueryDict) -> dict[str, object]:
+    """Who changed what, newest first; `q` narrows it to an action, a thing or a person, `page` turns it."""
+    rows = AuditEntry.objects.filter(project=project).select_related("actor")
+    if text := asked.get("q", "").strip():
+        found = Q(action__icontains=text) | Q(subject__icontains=text) | Q(actor__email__icontains=text)
+        rows = rows.filter(found | Q(actor__name__icontains=text))
+    page = Paginator(rows, ENTRIES).get_page(asked.get("page"))
+    return {"page": page, "entries": page.object_list, "asked": text, "query": urlencode({"q": text})}
 
 
-def end(project: Project) -> dict[str, object]:
+def end(project: Project, asked: QueryDict) -> dict[str, object]:
     """Whom it could go to, and what deleting it takes along."""
     others = Membership.objects.filter(project=project).exclude(role=Membership.Role.OWNER).select_related("user")
     return {"others": others, "alive": projects.alive(project)}
 
 
-LISTS: dict[str, Callable[[Project], dict[str, object]]] = {
+LISTS: dict[str, Callable[[Project, QueryDict], dict[str, object]]] = {
     "keys": keys, "variables": variables, "history": history, "end": end,
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from codecourier import registries
+from codecourier import audit, registries
 from codecourier.models import AuditEntry, Endpoint, Project, ProviderKey, User, Variable
 from tests.conftest import person, signed_in
 
@@ -165,3 +165,22 @@ def test_a_project_with_work_is_not_deleted_yet(project: Project, owner: User, m
     page = signed_in(owner).post(at("project-delete"), {"name": "Rocket"}, follow=True)
     assert "2 sandboxes are being stopped." in page.content.decode()
     assert Project.objects.filter(pk=project.pk).exists()
+
+
+def test_the_history_is_searched_and_turned(admin_client: Client, project: Project, owner: User) -> None:
+    audit.note(owner, "key.set", project, provider="openai")
+    for number in range(60):
+        audit.note(None, "variable.set", project, name=f"N{number}")
+    first = texts_of(admin_client, "history")
+    assert "N59" in first
+    assert "N9<" not in first
+    assert "N9<" in texts_of(admin_client, "history", page="2")
+    found = texts_of(admin_client, "history", q="KEY.")
+    assert "openai" in found
+    assert "N59" not in found
+    assert "key.set" in texts_of(admin_client, "history", q=owner.email)
+    assert "Nothing fits “zebra”." in texts_of(admin_client, "history", q="zebra")
+
+
+def texts_of(client: Client, tab: str, **asked: str) -> str:
+    return client.get(at("settings-tab", tab), asked).content.decode()
