@@ -34,7 +34,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Card:
-    """One part of a project's dashboard: a template and what it shows."""
+    """One part of a project's dashboard or of a persona's page: a template and what it shows."""
 
     template: str
     context: dict[str, Any]
@@ -53,6 +53,8 @@ panels: list[Panel] = []
 tabs: dict[str, Tab] = {}
 # Each is called with a project.
 cards: list[Callable[[models.Model], Card]] = []
+# Each is called with a persona: who works with it, and what it did.
+uses: list[Callable[[models.Model], Card]] = []
 running: list[Callable[[models.Model], int]] = []
 # Columns that an app encrypts by itself: (name, model, column), for the rotation of the key.
 sealed: list[tuple[str, type[models.Model], str]] = []

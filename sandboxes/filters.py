@@ -17,6 +17,7 @@ class SandboxFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", label="Search")
     status = django_filters.ChoiceFilter(choices=STATUSES, method="by_status", empty_label="Any status")
     kind = django_filters.ChoiceFilter(choices=KINDS, method="by_kind", empty_label=None)
+    persona = django_filters.NumberFilter(method="by_persona")
     mine = django_filters.BooleanFilter(method="by_me")
     trash = django_filters.BooleanFilter(method="unfiltered")
 
@@ -42,6 +43,10 @@ class SandboxFilter(django_filters.FilterSet):
     def by_kind(self, rows: QuerySet[Sandbox], name: str, value: str) -> QuerySet[Sandbox]:
         """One kind or all."""
         return rows if value == "all" else rows.filter(kind=value)
+
+    def by_persona(self, rows: QuerySet[Sandbox], name: str, value: Any) -> QuerySet[Sandbox]:
+        """Only those that worked as one persona, by its number."""
+        return rows.filter(labels__contains={"persona_id": int(value)})
 
     def by_me(self, rows: QuerySet[Sandbox], name: str, value: bool | None) -> QuerySet[Sandbox]:
         """Only those that the asking person made."""

@@ -86,7 +86,7 @@ def launch(
 
 def labels_of(persona: Persona | None) -> dict[str, Any]:
     """What the ledger and the lessons know a sandbox by; whoever makes it may add to them."""
-    return {"persona": persona.name, "role": persona.role} if persona else {}
+    return {"persona": persona.name, "persona_id": persona.pk, "role": persona.role} if persona else {}
 
 
 def title_of(prompt: str) -> str:

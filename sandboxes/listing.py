@@ -31,7 +31,7 @@ def listing(project: Project, user: User, params: QueryDict) -> dict[str, Any]:
         "kinds": kinds(rows, asked),
         "trash": trash,
         "query": _without(params, "page"),
-        "narrowed": any(params.get(name) for name in ("q", "status", "mine", "kind")),
+        "narrowed": any(params.get(name) for name in ("q", "status", "mine", "kind", "persona")),
         "any": bool(page.paginator.count) or rows.exists(),
     }
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from codecourier import registries
 from codecourier.registries import Card, Panel, Tab
 
 from . import configuring, fleet
-from .models import Sandbox
+from .models import Kind, Sandbox, SessionConfig, Turn
 
 RECENT = 8
 PANEL = Panel(order=20, title="Sandboxes", icon="box", url="sandboxes:list", key="s")
@@ -34,6 +34,23 @@ def card(project: Any) -> Card:
     return Card("sandboxes/_dashboard.html", context)
 
 
+def use(persona: Any) -> Card:
+    """The kinds of session that a persona is the default of, and the last sandboxes that it worked in."""
+    rows = Sandbox.objects.kept().filter(project=persona.project, labels__contains={"persona_id": persona.pk})
+    turns = Turn.objects.filter(sandbox__in=rows)
+    over = {status: Count("pk", filter=Q(status=status)) for status in (Turn.Status.SUCCEEDED, Turn.Status.FAILED)}
+    kinds = SessionConfig.objects.filter(persona=persona).values_list("kind", flat=True)
+    context = {
+        "persona": persona,
+        "project": persona.project,
+        "sessions": [Kind(kind).label for kind in kinds],
+        "recent": rows.select_related("template", "created_by")[:RECENT],
+        "total": rows.count(),
+        "turns": turns.aggregate(total=Count("pk"), **{str(name): count for name, count in over.items()}),
+    }
+    return Card("sandboxes/_persona.html", context)
+
+
 def hold(project: Any) -> str:
     """A project is not deleted over machines that live: they are stopped, and it is said how many."""
     rows = list(Sandbox.objects.filter(project=project, released_at=None))
@@ -48,5 +65,6 @@ def register() -> None:
     registries.panels.append(PANEL)
     registries.running.append(running)
     registries.cards.append(card)
+    registries.uses.append(use)
     registries.holds.append(hold)
     registries.tabs["sandboxes"] = Tab("Sandboxes", configuring.tab)

@@ -4,10 +4,11 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from codecourier import audit
+from codecourier import audit, registries
 from codecourier.access import person, project_of
 from codecourier.models import Project
 from personas.briefing import brief
@@ -53,7 +54,11 @@ def detail(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         return kept(request, form, "persona.changed")
     briefing = brief(persona.project, Persona.objects.get(pk=pk))
-    context = {"project": persona.project, "persona": persona, "form": form, "briefing": briefing}
+    cards = [use(persona) for use in registries.uses]
+    context = {
+        "project": persona.project, "persona": persona, "form": form, "briefing": briefing,
+        "uses": [render_to_string(card.template, card.context) for card in cards],
+    }  # fmt: skip
     return render(request, "personas/persona_form.html", context, status=422 if form.errors else 200)
 
 
