@@ -136,6 +136,11 @@ def front_matter(text: str) -> dict[str, str]:
     return {name: value.strip().strip("\"'") for name, value in FIELD.findall(found[1])} if found else {}
 
 
+def body(text: str) -> str:
+    """A text without its front matter."""
+    return FRONT.sub("", text, count=1)
+
+
 def from_zip(data: bytes) -> Files:
     """The files of an uploaded archive, without a folder around all of them. ValidationError for a bad one."""
     try:

@@ -16,6 +16,7 @@ urlpatterns = [
     path("assets/upload/", assets.upload, name="asset-upload"),
     path("assets/<int:pk>/", assets.detail, name="asset"),
     path("assets/<int:pk>/save/", assets.save, name="asset-save"),
+    path("assets/<int:pk>/preview/", assets.preview, name="asset-preview"),
     path("assets/<int:pk>/files/", assets.change_files, name="asset-files"),
     path("assets/<int:pk>/publish/", assets.publish, name="asset-publish"),
     path("assets/<int:pk>/archive/", assets.archive, name="asset-archive"),

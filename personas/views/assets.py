@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
-from codecourier import audit
+from codecourier import audit, code, markdown
 from codecourier.access import person, project_of
 from personas import library
 from personas.forms import AssetForm, UploadForm
@@ -82,8 +82,8 @@ def detail(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return editor(request, asset_of(request, slug, pk), request.GET.get("file", ""))
 
 
-def editor(request: HttpRequest, asset: Asset, path: str, *, typed: str = "", error: str = "") -> HttpResponse:
-    """The page with what is stored; `typed` is what somebody wrote that could not be saved."""
+def editor(request: HttpRequest, asset: Asset, path: str, **refusal: str) -> HttpResponse:
+    """The page with what is stored, and what somebody wrote that could not be saved (see `refused`)."""
     files = asset.files
     path = path if path in files else asset.main
     data = files.get(path, b"")
@@ -91,10 +91,10 @@ def editor(request: HttpRequest, asset: Asset, path: str, *, typed: str = "", er
     context = {
         "project": asset.project, "asset": asset, "files": sorted(files | {asset.main: b""}), "path": path,
         "text": "" if binary else data.decode(errors="replace"), "binary": binary, "size": len(data),
-        "typed": typed, "error": error, "versions": asset.versions.select_related("published_by"),
-        "users": Persona.objects.filter(assets=asset) | Persona.objects.filter(context=asset),
+        "versions": asset.versions.select_related("published_by"),
+        "users": Persona.objects.filter(assets=asset) | Persona.objects.filter(context=asset), **refusal,
     }  # fmt: skip
-    return render(request, "personas/asset_detail.html", context, status=409 if error else 200)
+    return render(request, "personas/asset_detail.html", context, status=409 if refusal else 200)
 
 
 @require_POST
@@ -103,27 +103,44 @@ def save(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     asset = asset_of(request, slug, pk)
     path, typed = request.POST.get("file", asset.main), request.POST.get("text", "").replace("\r\n", "\n")
     files = {**asset.files, path: typed.encode(errors="replace")}
-    number = request.POST.get("number", "")
+    number = request.POST.get("over") or request.POST.get("number", "")
     try:
         library.save(asset, person(request), files, int(number) if number.isascii() and number.isdigit() else -1)
     except ValidationError as error:
-        return refused(request, asset, path, typed, " ".join(error.messages))
+        return refused(request, asset, path, typed=typed, error=" ".join(error.messages))
     except library.Overtaken:
-        who = asset.draft_by or "Somebody"
-        return refused(
-            request, asset, path, typed, f"{who} saved this draft meanwhile. Theirs is below, yours is still here."
-        )
+        sentence = f"{asset.draft_by or 'Somebody'} saved this draft meanwhile. Yours is not saved, but still here."
+        return refused(request, asset, path, typed=typed, error=sentence, began_from=number)
     if request.headers.get("HX-Request"):
         return render(request, "personas/asset_detail.html#saved", {"asset": asset, "live": True})
     return redirect(f"{reverse('personas:asset', args=[slug, pk])}?file={path}")
 
 
-def refused(request: HttpRequest, asset: Asset, path: str, typed: str, error: str) -> HttpResponse:
-    """To htmx only the sentence, so that nothing typed is touched; else the page with both texts."""
+@require_POST
+def preview(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What the typed text looks like: Markdown as people read it, below its front matter; anything else coloured."""
+    asset = asset_of(request, slug, pk)
+    path, text = request.POST.get("file", asset.main), request.POST.get("text", "").replace("\r\n", "\n")
+    context = {"project": asset.project, "asset": asset, "path": path}
+    if path.endswith(".md"):
+        context |= {"fields": library.front_matter(text).items(), "prose": markdown.rendered(library.body(text))}
+    else:
+        context["code"] = code.coloured(text, language="bash" if text.startswith("#!") else "", filename=path)
+    part = "#preview" if request.headers.get("HX-Request") else ""
+    return render(request, f"personas/asset_preview.html{part}", context)
+
+
+def refused(request: HttpRequest, asset: Asset, path: str, **refusal: str) -> HttpResponse:
+    """To htmx only the sentence, so that nothing typed is touched; else the page with both texts.
+
+    `began_from` is there when somebody else saved: it stays the number of later saves, so that typing on never wipes
+    out what the other wrote. Only the person does, by a button.
+    """
     if request.headers.get("HX-Request"):
-        context = {"asset": asset, "error": error, "theirs": asset.files.get(path, b"").decode(errors="replace")}
-        return render(request, "personas/asset_detail.html#saved", {**context, "live": True}, status=409)
-    return editor(request, asset, path, typed=typed, error=error)
+        theirs = asset.files.get(path, b"").decode(errors="replace")
+        context = {"asset": asset, "theirs": theirs, "live": True, **refusal}
+        return render(request, "personas/asset_detail.html#saved", context, status=409)
+    return editor(request, asset, path, **refusal)
 
 
 @require_POST

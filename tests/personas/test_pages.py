@@ -9,6 +9,8 @@ from django.urls import reverse
 from codecourier.models import Project, User
 from personas import library
 from personas.models import Asset, Persona
+from sandboxes import fleet
+from sandboxes.models import SessionConfig, Template
 from tests.personas.test_library import GOOD, zipped
 
 
@@ -106,3 +108,44 @@ def test_another_projects_assets_can_not_be_chosen(member_client: Client, projec
     data = {"name": "A", "role": "designer", "tool": "claude", "assets": [foreign.pk]}
     assert member_client.post(at("new", project), data).status_code == 422
     assert not Persona.objects.exists()
+
+
+def test_a_preview_shows_what_was_typed_and_runs_none_of_it(member_client: Client, project: Project) -> None:
+    skill = Asset.objects.create(project=project, kind="skill", name="tables")
+    typed = "---\nname: tables\ndescription: Draws\n---\n# Steps\n\n<script>alert(1)</script> **now**"
+    at_once = member_client.post(
+        at("asset-preview", project, skill.pk), {"file": "SKILL.md", "text": typed}, headers={"HX-Request": "true"}
+    ).content.decode()
+    assert "<h1>Steps</h1>" in at_once
+    assert "<strong>now</strong>" in at_once
+    assert "<dd>Draws</dd>" in at_once
+    assert "<script>alert" not in at_once
+    assert "<html" not in at_once
+    whole = member_client.post(at("asset-preview", project, skill.pk), {"file": "run.py", "text": "import os"})
+    assert '<span class="kn">import</span>' in whole.content.decode()
+    assert "<html" in whole.content.decode()
+    assert Asset.objects.get(pk=skill.pk).draft_number == 0
+
+
+def test_a_persona_shows_where_it_is_used(member_client: Client, project: Project, member: User) -> None:
+    persona = Persona.objects.create(project=project, name="Scribe", role="designer", tool="script")
+    page = member_client.get(at("detail", project, persona.pk)).content.decode()
+    assert "No sandbox has worked as Scribe yet." in page
+    assert "No kind of session" in page
+    template = Template.objects.create(slug="sh", name="Shell", tool="script", image="script")
+    SessionConfig.objects.create(project=project, kind="issue", persona=persona)
+    sandbox = fleet.launch(project, member, template=template, prompt="Write it down", persona=persona)
+    other = fleet.launch(project, member, template=template, prompt="Nobody's")
+    page = member_client.get(at("detail", project, persona.pk)).content.decode()
+    assert f"/sandboxes/{sandbox.pk}/" in page
+    assert f"/sandboxes/{other.pk}/" not in page
+    assert "<dd>Issue" in page
+    assert "0 of 1 succeeded" in page
+    rows = member_client.get(f"/p/{project.slug}/sandboxes/?persona={persona.pk}&kind=all").content.decode()
+    assert "Write it down" in rows
+    assert "Nobody&#x27;s" not in rows
+    persona.name = "Renamed"
+    persona.save()
+    assert f"/sandboxes/{sandbox.pk}/" in member_client.get(at("detail", project, persona.pk)).content.decode()
+    detail = member_client.get(f"/p/{project.slug}/sandboxes/{sandbox.pk}/").content.decode()
+    assert f'<a href="{at("detail", project, persona.pk)}">Scribe</a>' in detail
