@@ -38,6 +38,7 @@ class Body:
         self._chunked = length is None
         self._left = length or 0
         self._go_ahead = go_ahead
+        self._broken = False
         self.ended = length == 0
 
     async def read(self, limit: int = READ_SIZE) -> bytes:
@@ -62,14 +63,14 @@ class Body:
     async def _end_of_piece(self) -> None:
         if self._chunked:
             if await self._line():
-                raise HttpError(400, "a chunk of the body is longer than its size")
+                raise self._malformed("a chunk of the body is longer than its size")
         else:
             self.ended = True
 
     async def _next_chunk(self) -> None:
         size = (await self._line()).split(b";")[0].strip()
         if not _CHUNK_SIZE.fullmatch(size):
-            raise HttpError(400, "a chunk of the body has no valid size")
+            raise self._malformed("a chunk of the body has no valid size")
         self._left = int(size, 16)
         if self._left == 0:
             while await self._line():
@@ -80,9 +81,13 @@ class Body:
         try:
             return (await self._reader.readuntil(b"\r\n"))[:-2]
         except asyncio.LimitOverrunError:
-            raise HttpError(400, "a line between the chunks of the body is too long") from None
+            raise self._malformed("a line between the chunks of the body is too long") from None
         except asyncio.IncompleteReadError:
             raise ConnectionResetError("the client left before its body was complete") from None
+
+    def _malformed(self, message: str) -> HttpError:
+        self._broken = True
+        return HttpError(400, message)
 
     async def fill(self, size: int) -> bytes:
         """Exactly `size` bytes, or fewer when the body ends before."""
@@ -100,8 +105,8 @@ class Body:
         return data
 
     async def discard(self) -> bool:
-        """Read on to the end so that the connection can be kept; False when too much is left."""
-        if self._go_ahead is not None:
+        """Read on to the end of the body; False when too much is left, or where it ends can't be told."""
+        if self._go_ahead is not None or self._broken:
             return self.ended
         left = MAX_LEFTOVER
         while left > 0 and not self.ended:
@@ -217,8 +222,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lin
     try:
         while await _serve_one(reader, writer, link):
             continue
-    except (OSError, asyncio.IncompleteReadError):
-        return  # the client has gone, there is nobody to answer
+    except (OSError, asyncio.IncompleteReadError, HttpError):
+        return  # the client has gone, or what it goes on to send has no end: it was answered before
     finally:
         writer.close()
 
@@ -232,7 +237,9 @@ async def _serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         return False
     exchange = Exchange(request, link, reader, writer)
     await link.handle(exchange)
-    return exchange.keep and await request.body.discard()
+    # Also where the connection ends after it: a client that is still writing into a closed one never sees the answer.
+    read = await request.body.discard()
+    return exchange.keep and read
 
 
 async def _refuse_head(writer: asyncio.StreamWriter, error: Exception) -> None:

@@ -93,3 +93,8 @@ def test_an_upload_that_breaks_off_does_not_disturb(daemon: Daemon) -> None:
         link.connect()
         link.sock.sendall(head + b"x" * 1000)
     assert daemon.request("GET", "/health")[0] == 204
+
+
+def test_what_follows_a_bad_chunk_is_not_waited_for(daemon: Daemon) -> None:
+    post = b"POST /nowhere HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX-Access-Token: no\r\n\r\n"
+    assert talk(daemon, post, b"zz\r\n").startswith(b"HTTP/1.1 401 ")
