@@ -13,6 +13,7 @@ for name in ("BASE_URL", "CODECOURIER_E2B_API_KEY"):
 
 from codecourier.settings import *  # noqa: E402, F403
 
+DATABASES["default"]["ENGINE"] = "tests.database"  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 WHITENOISE_USE_FINDERS = False
 STATICFILES_DIRS = []
