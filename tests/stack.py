@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from codecourier import postgres
 from codecourier.models import Membership, Project, User
 from sandboxes import fleet, stock
 from sandboxes.models import Sandbox, Template
+from tests.deadline import until
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0
@@ -36,13 +36,9 @@ DISK_MB = 512
 
 def wait_for[T](look: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
     """The first true answer of `look`; AssertionError with `what` when none comes in time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for: {what}"
-        time.sleep(0.02)
+    found = until(look, seconds, what)
+    assert found is not None
+    return found
 
 
 def free_port() -> int:
@@ -50,6 +46,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def http_status(url: str) -> int:
+    """What a local server answers with; httpx.TransportError when it does not."""
+    # Without the certificates, whose reading costs more than the answer.
+    return httpx.get(url, trust_env=False, verify=False, timeout=5).status_code
 
 
 class Stack:
@@ -110,7 +112,7 @@ class Stack:
             return False
         (self.state / "host" / "env").write_text("\n".join(lines[-3:]) + "\n")
         try:
-            return httpx.get(f"http://127.0.0.1:{self.host_port}/health", trust_env=False).status_code < 500
+            return http_status(f"http://127.0.0.1:{self.host_port}/health") < 500
         except httpx.TransportError:
             return False
 
@@ -122,7 +124,7 @@ class Stack:
     def answers(self) -> bool:
         """Whether the portal serves pages."""
         try:
-            return httpx.get(self.url, trust_env=False, timeout=5).status_code < 500
+            return http_status(self.url) < 500
         except httpx.TransportError:
             return False
 

@@ -18,7 +18,7 @@ from codecourier.models import User
 from tests import embedded_postgres
 from tests.conftest import signed_in
 from tests.deadline import until
-from tests.stack import ROOT, free_port
+from tests.stack import ROOT, free_port, http_status
 
 PATIENCE_MS = 10_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -64,7 +64,7 @@ class Web:
         assert self.process, "The web process was not started."
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.url}/sign-in/", trust_env=False).status_code == 200
+            return http_status(f"{self.url}/sign-in/") == 200
         except httpx.TransportError:
             return False
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import e2b
 
 from sandboxes.host.fleet import group_name
 from sandboxes.host.settings import Settings
+from tests.deadline import until
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 20.0
@@ -24,11 +24,7 @@ SECONDS = 20.0
 
 def eventually(seen: Callable[[], Any], seconds: float = SECONDS) -> Any:
     """The first true value of `seen`; fails when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (value := seen()):
-        assert time.monotonic() < deadline, "this did not become true in time"
-        time.sleep(0.02)
-    return value
+    return until(seen, seconds)
 
 
 class HostProcess:
