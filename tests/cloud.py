@@ -107,7 +107,7 @@ def serving(target: str) -> Iterator[tuple[Faults, Templates]]:
             self.server.templates = templates  # type: ignore[attr-defined]
             super().setup()
 
-        do_GET = do_POST = do_DELETE = do_PUT = faults.Handler.handle_any  # noqa: N815
+        do_GET = do_POST = do_DELETE = do_PUT = faults.Handler.handle_any
 
     with faults.proxy(target, Ours) as proxy:
         yield proxy, templates

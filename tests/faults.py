@@ -4,9 +4,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+
+from tests.serving import Quiet, serving
 
 
 @dataclass
@@ -53,22 +54,15 @@ class Faults:
 @contextmanager
 def proxy(target: str, handler: "type[Handler] | None" = None) -> Iterator[Faults]:
     """The proxy, running; everything that hangs is released at its end."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler or Handler)
-    server.daemon_threads = True
-    faults = Faults(url=f"http://127.0.0.1:{server.server_port}", target=target)
-    server.faults = faults  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield faults
-    finally:
-        faults.release.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    faults = Faults(url="", target=target)
+    with serving(handler or Handler, faults=faults) as faults.url:
+        try:
+            yield faults
+        finally:
+            faults.release.set()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quiet):
     """Asks the host what the SDK asked, unless a fault says otherwise."""
 
     protocol_version = "HTTP/1.1"
@@ -107,8 +101,4 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    # The names are the standard library's.
-    do_GET = do_POST = do_DELETE = do_PUT = handle_any  # noqa: N815
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+    do_GET = do_POST = do_DELETE = do_PUT = handle_any

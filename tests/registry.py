@@ -5,13 +5,13 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
+
+from tests import serving as web
 
 
 @dataclass
@@ -58,21 +58,12 @@ def packed(files: Mapping[str, str]) -> bytes:
 @contextmanager
 def serving() -> Iterator[Registry]:
     """The registry, running."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    registry = Registry(f"http://127.0.0.1:{server.server_port}")
-    server.registry = registry  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    registry = Registry("")
+    with web.serving(Handler, registry=registry) as registry.url:
         yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(web.Quiet):
     """Answers what npm asks to install a package."""
 
     def do_GET(self) -> None:
@@ -85,6 +76,3 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name in the base class)
-        """Quiet."""

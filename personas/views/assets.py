@@ -1,5 +1,7 @@
 """Assets: the list, the editor with its drafts, versions."""
 
+import itertools
+
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -52,14 +54,14 @@ def new(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def upload(request: HttpRequest, slug: str) -> HttpResponse:
-    """A skill from an archive: a new one, or the draft of the one that has its name."""
+    """A skill from a folder or an archive: a new one, or the draft of the one that has its name."""
     project = project_of(request, slug)
     form = UploadForm(request.POST, request.FILES)
     if not form.is_valid():
-        for error in form.errors.get("archive", ["Choose an archive first."]):
+        for error in itertools.chain(*form.errors.values()):
             messages.error(request, str(error))
         return redirect("personas:assets", slug)
-    files = form.cleaned_data["archive"]
+    files = form.cleaned_data["files"]
     fields = library.front_matter(files["SKILL.md"].decode(errors="replace"))
     known = AssetForm(project, {"kind": "skill", "name": fields["name"], "description": fields["description"][:200]})
     asset = Asset.objects.filter(project=project, kind=Asset.Kind.SKILL, name=fields["name"]).first()

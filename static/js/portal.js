@@ -162,7 +162,18 @@
     if (event.target.matches("[data-choose-all]")) {
       for (const box of all('input[name="sandbox"]')) box.checked = event.target.checked;
     }
+    if (event.target.matches("[data-paths]")) tellPaths(event.target);
     countChosen();
+  }
+
+  // A browser sends the files of a folder without their folders, so those are told beside them.
+  function tellPaths(input) {
+    const files = Array.from(input.files);
+    const size = files.reduce((sum, file) => sum + file.size, 0);
+    const { paths, mostFiles, mostBytes } = input.dataset;
+    const large = files.length > mostFiles || size > mostBytes;
+    input.setCustomValidity(large ? `At most ${mostFiles} files and ${mostBytes / 2 ** 20} MB fit into a skill.` : "");
+    input.form.elements[paths].value = JSON.stringify(files.map((file) => file.webkitRelativePath || file.name));
   }
 
   // An address without empty fields is one that people can read and send on.

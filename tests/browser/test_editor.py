@@ -1,5 +1,7 @@
 """The editor of assets in a real browser: what is typed is kept by itself, and nobody's text is lost."""
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -29,6 +31,18 @@ def test_what_is_typed_is_saved_and_looked_at(page: Page, asset: Asset):
     expect(page.locator("#preview em")).to_have_text("order")
     page.reload()
     expect(page.get_by_label("context.md")).to_have_value("# Words\n\nAn *order* ships once.")
+
+
+def test_a_folder_is_uploaded_with_its_folders(page: Page, asset: Asset, tmp_path: Path):
+    skill = tmp_path / "tables"
+    (skill / "scripts").mkdir(parents=True)
+    (skill / "SKILL.md").write_text("---\nname: tables\ndescription: Draws tables.\n---\n")
+    (skill / "scripts/draw.py").write_text("print()")
+    page.goto("/p/rocket/assets/")
+    page.get_by_label("Folder").set_input_files(skill)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("tables is uploaded as a draft")).to_be_visible()
+    assert set(Asset.objects.get(name="tables").files) == {"SKILL.md", "scripts/draw.py"}
 
 
 def test_two_people_write_one_draft_and_neither_loses_a_text(

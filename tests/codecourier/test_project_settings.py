@@ -1,9 +1,6 @@
 """A project's settings: who sees them, what is kept of a secret, and what a bad value is answered with."""
 
-import http.server
-import json
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from django.urls import reverse
 from codecourier import audit, registries
 from codecourier.models import AuditEntry, Endpoint, Project, ProviderKey, User, Variable
 from tests.conftest import person, signed_in
+from tests.serving import Quiet, serving
 
 CANARY = "sk-canary-0123456789"
 
@@ -98,24 +96,17 @@ def test_a_key_goes_in_and_never_comes_out(admin_client: Client, project: Projec
     assert not ProviderKey.objects.exists()
 
 
-class Provider(http.server.BaseHTTPRequestHandler):
+class Provider(Quiet):
     """Takes one key."""
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.headers["x-api-key"] == CANARY else 401)
-        self.end_headers()
-        self.wfile.write(json.dumps({"data": []}).encode())
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
+        self.send_json({"data": []}, 200 if self.headers["x-api-key"] == CANARY else 401)
 
 
 @pytest.fixture
 def vendor() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(Provider) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,16 @@
 """One host for most tests, with a small server of the machine's own that sandboxes may reach."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.host.hosts import HostProcess, eventually
+from tests.serving import Quiet, serving
 
 
-class Greeter(BaseHTTPRequestHandler):
+class Greeter(Quiet):
     """Answers every GET with the headers it got."""
 
     def do_GET(self) -> None:
@@ -21,20 +20,12 @@ class Greeter(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name in the base class)
-        """Quiet."""
-
 
 @pytest.fixture(scope="session")
 def outside() -> Iterator[int]:
     """The port of a web server on this machine's loopback address, listed as reachable."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Greeter)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Greeter) as url:
+        yield int(url.rpartition(":")[2])
 
 
 @pytest.fixture(scope="session")

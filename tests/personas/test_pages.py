@@ -1,6 +1,7 @@
 """The pages of personas and assets, over HTTP."""
 
 import io
+import json
 
 import pytest
 from django.test import Client
@@ -89,6 +90,42 @@ def test_a_skill_is_uploaded_as_an_archive(member_client: Client, project: Proje
     bad.name = "skill.zip"
     page = member_client.post(upload, {"archive": bad}, follow=True)
     assert b"not a zip archive" in page.content
+
+
+def sent_as(name: str, data: bytes) -> io.BytesIO:
+    upload = io.BytesIO(data)
+    upload.name = name
+    return upload
+
+
+def test_a_skill_is_uploaded_as_a_folder(member_client: Client, project: Project) -> None:
+    paths = ["s/SKILL.md", "s/scripts/run.sh", "s/.DS_Store", "s/docs/run.sh"]
+    files = [sent_as(path, GOOD if path.endswith(".md") else path.encode()) for path in paths]
+    member_client.post(at("asset-upload", project), {"folder": files, "paths": json.dumps(paths)})
+    asset = Asset.objects.get()
+    assert (asset.name, asset.files) == (
+        "review-style",
+        {"SKILL.md": GOOD, "scripts/run.sh": b"s/scripts/run.sh", "docs/run.sh": b"s/docs/run.sh"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "paths", "reason"),
+    [
+        ([], "", "Choose a folder or a file first."),
+        (["a.md"], '["s/a.md"]', "There is no SKILL.md at its top"),
+        (["SKILL.md"], '["s/../../SKILL.md", "more"]', "is uploaded as a draft"),
+        (["SKILL.md", "x"], '["SKILL.md", "../x"]', "not a path inside the folder"),
+        (["SKILL.md"], "{", "Enter a valid JSON."),
+        (["SKILL.md", *["x"] * 200], "", "more than 200 files"),
+    ],
+)
+def test_a_folder_that_is_no_skill_is_told(
+    member_client: Client, project: Project, names: list[str], paths: str, reason: str
+) -> None:
+    files = [sent_as(name, GOOD) for name in names]
+    page = member_client.post(at("asset-upload", project), {"folder": files, "paths": paths}, follow=True)
+    assert reason in page.content.decode()
 
 
 def test_strangers_find_nothing(stranger_client: Client, project: Project, context: Asset) -> None:
