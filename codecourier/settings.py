@@ -310,6 +310,7 @@ STOP_GRACE = timedelta(seconds=number("STOP_GRACE_SECONDS", 15, 1, 120))
 IDLE_PAUSE = timedelta(seconds=number("IDLE_PAUSE_SECONDS", 900, 5, 86_400))
 SILENCE = timedelta(seconds=number("SILENCE_SECONDS", 600, 1, 86_400))
 DATA_UPLOAD_MAX_NUMBER_FILES = 250  # a skill may have 200
+CHECKPOINT_BYTES = number("CHECKPOINT_MB", 4096, 1, 102_400) * 1024 * 1024
 UPLOAD_BYTES = number("UPLOAD_MB", 512, 1, 10_240) * 1024 * 1024
 # Pages served in sandboxes have an origin of their own below this name, which must not be the portal's: there they
 # can neither read nor set a cookie of the portal. Locally every browser takes *.localhost for this machine.

@@ -11,12 +11,14 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.text import slugify
 
 from codecourier import live
 from personas.briefing import Briefing
 
 from . import courier, e2b, jobs, keys, preparation, sizes, slots
 from .agents import AGENTS
+from .checkpoints.store import COMMIT
 from .models import Job, Phase, Sandbox
 from .reasons import Reason
 from .repository import explain
@@ -206,7 +208,10 @@ def inject(sandbox: Sandbox, phase: Phase) -> bool:
         files[f"{jobs.COURIER}/env"] = dotenv(variables).encode()
     if files:
         machine.write(files, "hand over files and environment")
-    machine.run(_prepare(sandbox), "prepare the working folder")
+    start = machine.run(_prepare(sandbox), "prepare the working folder").strip()
+    began = {"work_branch": work_branch(sandbox), "start_commit": start if COMMIT.match(start) else ""}
+    Sandbox.objects.filter(pk=sandbox.pk).update(**began)
+    sandbox.refresh_from_db(fields=list(began))
     return phase.end(P.SUCCEEDED, detail=f"{len(variables)} variables in .env" if variables else "")
 
 
@@ -234,8 +239,17 @@ def _prepare(sandbox: Sandbox) -> str:
             f"mv {jobs.COURIER}/env .env; mkdir -p .git/info",
             "grep -qx .env .git/info/exclude || echo .env >> .git/info/exclude",
             "fi",
+            f"git checkout -q -B {shlex.quote(work_branch(sandbox))}",
+            "git rev-parse -q --verify HEAD || true",
         ]
     )
+
+
+def work_branch(sandbox: Sandbox) -> str:
+    """What the sandbox's work is committed on."""
+    name = f"codecourier/{sandbox.kind}-{sandbox.pk}"
+    slug = slugify(sandbox.title)[:40].strip("-")
+    return f"{name}-{slug}" if slug else name
 
 
 def dotenv(variables: list[tuple[str, str]]) -> str:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import e2b
@@ -242,6 +243,17 @@ class Machine:
         """The bytes of one file."""
         with ours(what):
             return bytes(self._sandbox.files.read(path, format="bytes"))
+
+    def fetch(self, path: str, to: Path, what: str, most: int) -> int:
+        """Bring one file here and return its size; ProviderError when it is longer than `most` bytes."""
+        size = 0
+        with ours(what), to.open("wb") as target:
+            for piece in self._sandbox.files.read(path, format="stream"):
+                size += len(piece)
+                if size > most:
+                    raise ProviderError(f"Could not {what}: it is larger than {most} bytes.")
+                target.write(piece)
+        return size
 
 
 class AsyncMachine:

@@ -19,8 +19,8 @@ from codecourier.models import Project, User
 from personas import briefing
 from personas.models import Persona
 
-from . import boot, e2b, jobs, sessions, slots, turns
-from .models import TIMEOUT_MS, Job, Phase, Sandbox, Template, Turn, Wanted
+from . import boot, checkpoints, e2b, jobs, sessions, slots, turns
+from .models import TIMEOUT_MS, Checkpoint, Job, Phase, Sandbox, Template, Turn, Wanted
 from .reasons import Reason
 
 logger = logging.getLogger(__name__)
@@ -269,8 +269,9 @@ def keep(sandbox: Sandbox) -> None:
 
 
 def lay_down(sandbox: Sandbox) -> None:
-    """Pause the machine with its memory; one that can't be paused in time runs on and says so."""
+    """Save the work, then pause the machine with its memory; one that can't be paused in time runs on and says so."""
     try:
+        save(sandbox, Checkpoint.Cause.PAUSE)
         e2b.pause(e2b.provider_of(sandbox.project), sandbox.provider_id)
     except (e2b.Gone, e2b.Denied):
         raise
@@ -315,6 +316,8 @@ def end(sandbox: Sandbox) -> None:
     if sandbox.stop_by and timezone.now() < sandbox.stop_by and sandbox.provider_id:
         if not drained(sandbox):
             return
+        if sandbox.status == S.RUNNING:
+            save(sandbox, Checkpoint.Cause.END)
         e2b.kill(e2b.provider_of(sandbox.project), sandbox.provider_id)
         Sandbox.objects.filter(pk=sandbox.pk).update(released_at=timezone.now())
     conclude(sandbox)
@@ -340,6 +343,13 @@ def drained(sandbox: Sandbox) -> bool:
     return not sandbox.jobs.filter(status__in=Job.LIVE).exists()
 
 
+def save(sandbox: Sandbox, cause: str) -> None:
+    """A checkpoint of what there is now, in the time that is left; a machine that is gone has no more to save."""
+    checkpoints.plan(sandbox, cause)
+    left = sandbox.stop_by - timezone.now() if sandbox.stop_by else settings.STOP_GRACE
+    checkpoints.advance(sandbox, max(left.total_seconds(), 1))
+
+
 def conclude(sandbox: Sandbox) -> None:
     """Killed, in the rows: by the reason it was wanted for. Needs no provider."""
     finish(sandbox, S.KILLED, sandbox.wanted_reason or Reason.USER)
@@ -352,6 +362,7 @@ def finish(sandbox: Sandbox, status: str, reason: str, detail: str = "") -> None
             return
         jobs.lose(sandbox, reason)
         turns.close(sandbox, reason)
+        checkpoints.close(sandbox)
         for phase in sandbox.phases.filter(status=Phase.Status.RUNNING):
             phase.end(Phase.Status.FAILED, reason=reason, detail=detail or Reason.sentence(reason))
         Sandbox.objects.filter(pk=sandbox.pk).update(due_at=timezone.now())

@@ -13,10 +13,10 @@ from django.utils import timezone
 from codecourier import live
 from codecourier.models import User
 
-from . import attachments, e2b, jobs, transcripts
+from . import attachments, checkpoints, e2b, jobs, transcripts
 from .agents import AGENTS, Verdict
 from .agents.base import Exit
-from .models import Job, Sandbox, Turn, Wanted
+from .models import Checkpoint, Job, Sandbox, Turn, Wanted
 from .reasons import Reason
 
 T = Turn.Status
@@ -129,10 +129,11 @@ def interrupt(sandbox: Sandbox, user: User | None) -> None:
 
 
 def advance(sandbox: Sandbox) -> None:
-    """Judge a turn that has ended, then start the next one."""
+    """Judge a turn that has ended, save its work, then start the next one."""
     turn = sandbox.turns.filter(status=T.RUNNING).select_related("job").first()
     if turn and not settle(turn, sandbox):
         return
+    checkpoints.advance(sandbox)
     following = sandbox.turns.filter(status=T.QUEUED).order_by("position", "pk").first()
     if following and begin(following, sandbox):
         settle(following, sandbox)
@@ -169,7 +170,9 @@ def settle(turn: Turn, sandbox: Sandbox) -> bool:
         act(job, e2b.machine_of(sandbox))
     if job.status in Job.LIVE:
         return False
-    conclude(turn, job)
+    with transaction.atomic():
+        conclude(turn, job)
+        checkpoints.plan(sandbox, Checkpoint.Cause.TURN, turn)
     sandbox.refresh_from_db()
     return True
 

@@ -1,6 +1,6 @@
-"""What the portal knows of the courier: the file to upload, the lines that run it, the lines it prints.
+"""What the portal knows of the courier: the files to upload, the lines that run it, the lines it prints.
 
-`courier.py` beside this module runs inside the machine; it is never imported here.
+`courier.py` and `snapshot.py` beside this module run inside the machine; they are never imported here.
 """
 
 import binascii
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 SOURCE: bytes = Path(__file__).with_name("courier.py").read_bytes()
+SNAPSHOT: bytes = Path(__file__).with_name("snapshot.py").read_bytes()
 VERSION: str = hashlib.sha256(SOURCE).hexdigest()[:12]
 HOME = "~/.courier"  # in the machine: jobs/<id>/spec.json and spool are below it
 

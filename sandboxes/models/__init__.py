@@ -1,6 +1,7 @@
 """One agent in one machine: the rows, their graphs and the verbs of one row."""
 
 from .build import Build
+from .checkpoint import Checkpoint
 from .config import SessionConfig
 from .job import Event, Job, Output
 from .orphan import Orphan
@@ -16,6 +17,7 @@ __all__ = [
     "TIMEOUT_MS",
     "Attachment",
     "Build",
+    "Checkpoint",
     "Event",
     "Job",
     "Kind",

@@ -1,0 +1,64 @@
+"""Calling git on the portal's own machine: none of its configuration, no questions, no key in view."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from django.conf import settings
+
+# Reads the key from the environment of this one process: it is never an argument, never a file.
+HELPER = '!f() { test "$1" = get && echo username=x-access-token && echo "password=$COURIER_GIT_KEY"; }; f'
+# Shown of what git said.
+TAIL = 2000
+
+
+class GitError(Exception):
+    """git did not do it; `said` is the end of what it printed, `late` whether its time was up."""
+
+    def __init__(self, what: str, said: str, *, late: bool = False) -> None:
+        super().__init__(f"{what}: {_point(said)}")
+        self.said, self.late = said, late
+
+
+def _point(said: str) -> str:
+    lines = said.strip().splitlines() or ["git did not say why"]
+    return next((line for line in lines if line.startswith("error:")), lines[-1])
+
+
+def run(
+    words: Sequence[str | Path],
+    *,
+    at: Path | None = None,
+    key: str = "",
+    seconds: float = 60,
+    given: bytes | BinaryIO = b"",
+) -> bytes:
+    """What a git command prints; GitError when it fails or takes longer.
+
+    `at` is the repository; `key` is what a remote is shown, `given` goes to its stdin.
+    """
+    place = ["-C", str(at)] if at else []
+    helper = ["-c", "credential.helper=", *(["-c", f"credential.helper={HELPER}"] if key else [])]
+    command = ["git", *place, "-c", "safe.directory=*", *helper, *map(str, words)]
+    try:
+        source: Any = {"input": given} if isinstance(given, bytes) else {"stdin": given}
+        done: subprocess.CompletedProcess[bytes] = subprocess.run(
+            command, env=environment(key), capture_output=True, timeout=seconds, check=False, **source
+        )
+    except subprocess.TimeoutExpired as error:
+        raise GitError(f"git {words[0]}", f"it took longer than {seconds:.0f} seconds", late=True) from error
+    if done.returncode:
+        raise GitError(f"git {words[0]}", done.stderr.decode(errors="replace")[-TAIL:])
+    return done.stdout
+
+
+def environment(key: str = "") -> dict[str, str]:
+    """All that git gets of ours."""
+    protocols = "https:ssh:http:file" if settings.ALLOW_LOCAL_REPOSITORIES else "https:ssh:file"
+    return {
+        "PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8",
+        "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": protocols,
+        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10", "COURIER_GIT_KEY": key,
+    }  # fmt: skip

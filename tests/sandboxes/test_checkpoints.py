@@ -1,0 +1,262 @@
+"""Work leaves a real machine and stays, whatever becomes of the machine."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+from django.utils import timezone
+
+from codecourier import git as portal_git
+from codecourier.models import Project
+from sandboxes import checkpoints, courier, e2b, fleet, jobs
+from sandboxes.checkpoints import store as stores
+from sandboxes.models import Checkpoint, Job, Sandbox, Turn
+from tests.faults import Faults
+from tests.sandboxes.repositories import commit, git, make, write
+from tests.stack import wait_for
+
+Launch = Callable[..., Sandbox]
+Look = Callable[[], None]
+Store = checkpoints.Store
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    return make(tmp_path / "origin", a__txt="one\n")
+
+
+@pytest.fixture
+def running(provider: Faults, launch: Launch, look: Look, origin: Path) -> Sandbox:
+    """A sandbox that runs, on a clone."""
+    sandbox = launch(repository_url=str(origin))
+    fleet.retitle(sandbox, "Fix the shop")
+
+    def there() -> bool:
+        look()
+        sandbox.refresh_from_db()
+        clone = sandbox.jobs.filter(kind=Job.Kind.CLONE, status="running").first()
+        if clone and "exit" in shell(sandbox, f"tail -1 {jobs.folder(clone)}/spool || true"):
+            clone.move("exited", exit_code=0, ended_at=timezone.now())  # there is no relay here
+        return sandbox.status == "running"
+
+    wait_for(there, "the sandbox to run", 20)
+    return sandbox
+
+
+def shell(sandbox: Sandbox, command: str) -> str:
+    return e2b.machine_of(sandbox).run(f"cd {jobs.PROJECT} 2>/dev/null; {command}", "play the agent")
+
+
+def save(sandbox: Sandbox, cause: str = "person") -> Checkpoint:
+    row = checkpoints.plan(sandbox, cause)
+    checkpoints.advance(sandbox)
+    row.refresh_from_db()
+    return row
+
+
+def text(project: Project, row: Checkpoint, path: str) -> str:
+    return Store.of(project).git("show", f"{row.commit}:{path}").decode()
+
+
+def test_the_work_is_on_a_branch_of_its_own_and_its_start_is_known(running: Sandbox, origin: Path):
+    assert running.work_branch == f"codecourier/standalone-{running.pk}-fix-the-shop"
+    assert running.start_commit == git(origin, "rev-parse", "HEAD")
+    assert shell(running, "git symbolic-ref --short HEAD").strip() == running.work_branch
+
+
+def test_what_changed_is_kept_and_only_that_is_moved(running: Sandbox, project: Project):
+    shell(running, "head -c 3000000 /dev/urandom > big.bin; echo two > a.txt")
+    first = save(running)
+    assert (first.status, first.files, first.additions, first.deletions) == ("stored", 2, 1, 1)
+    assert first.bytes > 3_000_000
+    shell(running, "echo three > a.txt")
+    second = save(running)
+    assert (second.status, second.files, text(project, second, "a.txt")) == ("stored", 2, "three\n")
+    assert second.bytes < 2000
+    who = Store.of(project).git("log", "-1", "--format=%an <%ae> %s", second.commit).decode().strip()
+    assert who == f"{project.git_name} <{project.git_email}> Fix the shop"
+
+
+def test_another_sandbox_of_the_project_moves_no_history_again(
+    running: Sandbox, project: Project, launch: Launch, provider: Faults
+):
+    shell(running, "head -c 3000000 /dev/urandom > big.bin && git add . && git commit -qm Big")
+    known = save(running).commit
+    running.checkpoints.all().delete()
+    Sandbox.objects.filter(pk=running.pk).update(start_commit=known)
+    running.refresh_from_db()
+    shell(running, "echo two > a.txt")
+    assert save(running).bytes < 2000
+
+
+def test_nothing_new_is_said_and_nothing_moved(running: Sandbox):
+    assert save(running).status == "same"
+    shell(running, "echo two > a.txt")
+    assert [save(running).status, save(running).status] == ["stored", "same"]
+
+
+def test_before_a_pause_and_before_the_end_it_is_saved(running: Sandbox, look: Look, project: Project):
+    shell(running, "echo paused > a.txt")
+    fleet.pause(running, None)
+    look()
+    running.refresh_from_db()
+    assert (running.status, running.checkpoints.stored().get().cause) == ("paused", "pause")
+    fleet.wake(running, None)
+    look()
+    running.refresh_from_db()
+    shell(running, "echo stopped > a.txt")
+    fleet.stop(running, None)
+    look()
+    running.refresh_from_db()
+    last = running.checkpoints.stored().last()
+    assert last
+    assert (running.status, last.cause, text(project, last, "a.txt")) == ("killed", "end", "stopped\n")
+
+
+def test_after_a_turn_it_is_saved_before_the_next_one_starts(running: Sandbox, look: Look, project: Project):
+    job = Job.objects.create(sandbox=running, kind=Job.Kind.TURN, status="exited", exit_code=0)
+    turn = Turn.objects.create(sandbox=running, prompt="Say\n two", status="running", job=job, position=1)
+    Turn.objects.create(sandbox=running, prompt="true", status="queued", position=2)
+    shell(running, "echo two > a.txt")
+    look()
+    row = running.checkpoints.get()
+    assert (row.turn, row.cause, row.status) == (turn, "turn", "stored")
+    following = running.turns.get(prompt="true")
+    assert following.started_at
+    assert row.ended_at
+    assert row.ended_at <= following.started_at
+    assert Store.of(project).git("log", "-1", "--format=%s", row.commit) == b"Say two\n"
+
+
+def test_a_folder_without_a_repository_gets_one(provider: Faults, launch: Launch, look: Look, project: Project):
+    sandbox = launch()
+
+    def there() -> bool:
+        look()
+        sandbox.refresh_from_db()
+        return sandbox.status == "running"
+
+    wait_for(there, "the sandbox to run", 20)
+    assert sandbox.start_commit == ""
+    assert save(sandbox).status == "same"
+    shell(sandbox, "echo one > a.txt")
+    row = save(sandbox)
+    assert (row.status, row.files, row.additions, text(project, row, "a.txt")) == ("stored", 1, 1, "one\n")
+
+
+def test_a_machine_that_dies_leaves_its_last_checkpoint_and_that_is_said(
+    running: Sandbox, look: Look, project: Project
+):
+    shell(running, "echo two > a.txt")
+    stored = save(running)
+    shell(running, "echo lost > a.txt")
+    e2b.kill(e2b.provider_of(running.project), running.provider_id)
+    lost = checkpoints.plan(running, "person")
+    look()
+    running.refresh_from_db()
+    lost.refresh_from_db()
+    assert (running.status, lost.status) == ("error", "failed")
+    assert f"saved at {stored.ended_at:%H:%M} UTC stands" in lost.detail
+    assert text(project, stored, "a.txt") == "two\n"
+
+
+STEPS = [(e2b.Machine, "write"), (e2b.Machine, "run"), (e2b.Machine, "fetch"), (Store, "take"), (Store, "size"),
+         (Checkpoint, "move")]  # fmt: skip
+
+
+def test_killed_at_any_step_it_is_taken_once(running: Sandbox, project: Project, monkeypatch: pytest.MonkeyPatch):
+    """The exception stands for a worker that is killed there: nothing after it happens."""
+    taken: list[str] = []
+    for owner, name in STEPS:
+        for when in ("before", "after"):
+            content = f"{name} {when}"
+            shell(running, f"echo {content} > a.txt")
+            row = checkpoints.plan(running, "person")
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, dying(getattr(owner, name), when))
+                with pytest.raises(Killed):
+                    checkpoints.advance(running)
+            running = Sandbox.objects.get(pk=running.pk)
+            checkpoints.advance(running)
+            row.refresh_from_db()
+            assert (row.status, text(project, row, "a.txt")) == ("stored", f"{content}\n")
+            taken.append(f"refs/checkpoints/{running.pk}/{row.pk}")
+            assert shell(running, "git log --format=%s").splitlines() == [*["Fix the shop"] * len(taken), "First"]
+    assert set(Store.of(project).git("for-each-ref", "--format=%(refname)").decode().split()) == set(taken)
+
+
+class Killed(BaseException):
+    """A worker's end."""
+
+
+def dying(real: Callable[..., object], when: str) -> Callable[..., object]:
+    """The same, and the worker dies before or after it."""
+
+    def call(*args: object, **more: object) -> object:
+        if when == "after":
+            real(*args, **more)
+        raise Killed
+
+    return call
+
+
+LIES: list[tuple[object, str]] = [
+    ("nonsense", "did not say what it saved"),
+    ({"commit": "--upload-pack=x", "bytes": 0}, "no commit that"),
+    ({"commit": "a" * 40, "bytes": 0}, "the portal lacks"),
+    ({"commit": "a" * 40, "bytes": 9}, "no repository that can"),
+    ({"error": "x" * 9000}, "Nothing of it is saved"),
+]
+
+
+def test_a_machine_that_lies_is_not_believed(running: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    shell(running, "mkdir -p ~/.courier; head -c 9 /dev/urandom > ~/.courier/checkpoint.bundle")
+    for forged, sentence in LIES:
+        answer = json.dumps({"left_out": [], "shallow": []} | forged if isinstance(forged, dict) else forged)
+        monkeypatch.setattr(courier, "SNAPSHOT", f"print({answer!r})".encode())
+        row = save(running)
+        assert (row.status, len(row.detail) < 1001) == ("failed", True)
+        assert sentence in row.detail
+
+
+def test_too_much_is_refused_before_it_is_moved(running: Sandbox, settings: LazySettings):
+    settings.CHECKPOINT_BYTES = 1000
+    shell(running, "head -c 5000 /dev/urandom > big.bin")
+    row = save(running)
+    assert (row.status, "larger than may be kept" in row.detail) == ("failed", True)
+
+
+def test_a_store_refuses_objects_that_could_harm_a_reader(tmp_path: Path, settings: LazySettings):
+    settings.STATE = tmp_path / "state"
+    evil = make(tmp_path / "evil")
+    blob = git(evil, "hash-object", "-w", "a.txt")
+    tree = make_tree(evil, f"100644 blob {blob}\t.GIT")
+    bad = git(evil, "commit-tree", tree, "-m", "Evil")
+    git(evil, "update-ref", "refs/courier/1", bad)
+    git(evil, "bundle", "create", "-q", "../bundle", "refs/courier/1")
+    with pytest.raises(stores.Broken, match="hasDotgit"):
+        Store(1).take(tmp_path / "bundle", "refs/checkpoints/1/1", bad)
+    assert not Store(1).has(bad)
+
+
+def make_tree(repository: Path, line: str) -> str:
+    done = portal_git.run(["mktree"], at=repository, given=f"{line}\n".encode())
+    return done.decode().strip()
+
+
+def test_a_shallow_clones_work_is_kept_and_can_be_shown(tmp_path: Path, settings: LazySettings):
+    settings.STATE = tmp_path / "state"
+    origin = commit(make(tmp_path / "origin", a__txt="one\n"), "Second")
+    copy = tmp_path / "copy"
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{origin}", str(copy))
+    write(copy, a__txt="two\n")
+    commit(copy, "Third")
+    git(copy, "update-ref", "refs/courier/1", "HEAD")
+    git(copy, "bundle", "create", "-q", "../bundle", "refs/courier/1")
+    head, base = git(copy, "rev-parse", "HEAD"), git(copy, "rev-parse", "HEAD~")
+    store = Store(1)
+    store.take(tmp_path / "bundle", "refs/checkpoints/1/1", head, [base])
+    assert store.size(base, head) == stores.Size(1, 1, 1)
+    assert store.commit_of("refs/checkpoints/1/1") == head
