@@ -97,7 +97,7 @@ class KeyForm(WriteOnlyForm):
 
     class Meta:
         model = ProviderKey
-        fields = ["project", "provider", "secret"]
+        fields = ["project", "provider", "origin", "secret"]
 
 
 class VariableForm(WriteOnlyForm):

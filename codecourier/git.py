@@ -3,15 +3,36 @@
 import os
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.conf import settings
 
 # Reads the key from the environment of this one process: it is never an argument, never a file.
-HELPER = '!f() { test "$1" = get && echo username=x-access-token && echo "password=$COURIER_GIT_KEY"; }; f'
+HELPER = '!f() { test "$1" = get && echo "username=$COURIER_GIT_USER" && echo "password=$COURIER_GIT_KEY"; }; f'
 # Shown of what git said.
 TAIL = 2000
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A key, and the one place it is shown to: scheme, host and port of a remote."""
+
+    origin: str
+    secret: str = field(repr=False)
+
+    @property
+    def options(self) -> list[str]:
+        """Settings of one git command. No other host is answered, wherever a remote redirects to."""
+        return ["-c", "credential.helper=", "-c", f"credential.{self.origin}.helper={HELPER}"]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of that command: `user:password`, or a token as GitHub takes it."""
+        user, colon, password = self.secret.partition(":")
+        user, password = (user, password) if colon else ("x-access-token", self.secret)
+        return {"COURIER_GIT_USER": user, "COURIER_GIT_KEY": password}
 
 
 class GitError(Exception):
@@ -31,21 +52,21 @@ def run(
     words: Sequence[str | Path],
     *,
     at: Path | None = None,
-    key: str = "",
+    credential: Credential | None = None,
     seconds: float = 60,
     given: bytes | BinaryIO = b"",
 ) -> bytes:
     """What a git command prints; GitError when it fails or takes longer.
 
-    `at` is the repository; `key` is what a remote is shown, `given` goes to its stdin.
+    `at` is the repository; `credential` is what a remote is shown, `given` goes to stdin.
     """
     place = ["-C", str(at)] if at else []
-    helper = ["-c", "credential.helper=", *(["-c", f"credential.helper={HELPER}"] if key else [])]
-    command = ["git", *place, "-c", "safe.directory=*", *helper, *map(str, words)]
+    command = ["git", *place, "-c", "safe.directory=*", *(credential.options if credential else ()), *map(str, words)]
+    env = environment() | (credential.env if credential else {})
     try:
         source: Any = {"input": given} if isinstance(given, bytes) else {"stdin": given}
         done: subprocess.CompletedProcess[bytes] = subprocess.run(
-            command, env=environment(key), capture_output=True, timeout=seconds, check=False, **source
+            command, env=env, capture_output=True, timeout=seconds, check=False, **source
         )
     except subprocess.TimeoutExpired as error:
         raise GitError(f"git {words[0]}", f"it took longer than {seconds:.0f} seconds", late=True) from error
@@ -54,11 +75,11 @@ def run(
     return done.stdout
 
 
-def environment(key: str = "") -> dict[str, str]:
+def environment() -> dict[str, str]:
     """All that git gets of ours."""
-    protocols = "https:ssh:http:file" if settings.ALLOW_LOCAL_REPOSITORIES else "https:ssh:file"
+    protocols = "https:ssh:http:file" if settings.ALLOW_LOCAL_REPOSITORIES else "https:ssh"
     return {
         "PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8",
         "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": protocols,
-        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10", "COURIER_GIT_KEY": key,
+        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10",
     }  # fmt: skip

@@ -5,6 +5,9 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
+from django.core.exceptions import ValidationError
+
+from . import git, remotes, repositories
 from .models import Project, ProviderKey
 
 P = ProviderKey.Provider
@@ -33,6 +36,8 @@ PROBES = {
 
 def check(key: ProviderKey, project: Project) -> tuple[bool, str]:
     """(works, a sentence). Never raises for what a network or a provider does."""
+    if key.provider == P.GIT:
+        return _read_repository(key, project)
     probe = PROBES[P(key.provider)]
     base = project.base_url(key.provider.removesuffix("_token")).rstrip("/") or probe.base
     headers = {
@@ -51,6 +56,16 @@ def check(key: ProviderKey, project: Project) -> tuple[bool, str]:
     except (OSError, ValueError):
         return False, f"{name} could not be reached, so the key could not be judged."
     return True, f"{name} takes the key."
+
+
+def _read_repository(key: ProviderKey, project: Project) -> tuple[bool, str]:
+    if repositories.origin_of(project.repository_url) != key.origin:
+        return False, f"The project's repository is not at {key.origin}, so the key could not be tried."
+    try:
+        remotes.check(project.repository_url, "", git.Credential(key.origin, key.secret))
+    except ValidationError as error:
+        return False, " ".join(error.messages)
+    return True, f"{key.origin} takes the key."
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):

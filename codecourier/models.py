@@ -239,10 +239,13 @@ class ProviderKey(models.Model):
         OPENAI = "openai", "OpenAI"
         OPENROUTER = "openrouter", "OpenRouter"
         GITHUB = "github", "GitHub"
+        GIT = "git", "Git (another host)"
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="keys", null=True, blank=True)
     provider = models.CharField(max_length=20, choices=Provider)
     secret = EncryptedField()
+    # Of the provider `git`: the only host that is shown the key.
+    origin = models.CharField("host", max_length=300, blank=True, validators=[repositories.validate_origin])
     set_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
     set_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -262,6 +265,9 @@ class ProviderKey(models.Model):
     def clean(self) -> None:
         """Refuse what could not be hidden from the output, and what no request could carry."""
         _refuse_short(self.secret, "secret")
+        if (self.provider == self.Provider.GIT) != bool(self.origin):
+            text = "Name the host that the key is for, such as https://git.example.com; other keys have their own."
+            raise ValidationError({"origin": text})
         if self.provider != self.Provider.GITHUB and re.search(r"[^\x21-\x7e]", self.secret):
             text = "A key is one word of plain letters, digits and signs; paste it without spaces and line breaks."
             raise ValidationError({"secret": text})

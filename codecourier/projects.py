@@ -14,11 +14,12 @@ LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)$")
 TELLING = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE|DSN|_URL$", re.IGNORECASE)
 
 
-def set_key(project: Project | None, by: User, provider: str, secret: str) -> ProviderKey:
+def set_key(project: Project | None, by: User, provider: str, secret: str, origin: str = "") -> ProviderKey:
     """Store a credential in place of an older one. ValidationError for one that could not be used or hidden."""
     key = ProviderKey.objects.filter(project=project, provider=provider).first()
     key = key or ProviderKey(project=project, provider=provider)
     key.secret, key.set_by, key.set_at = secret.strip(), by, timezone.now()
+    key.origin = origin.strip().rstrip("/").lower()
     key.full_clean()
     with transaction.atomic():
         key.save()

@@ -3,26 +3,49 @@
 from django.core.exceptions import ValidationError
 
 from . import git, repositories
+from .models import Project, ProviderKey
+from .repositories import origin_of
 
 SECONDS = 15
 
 
-def check(url: str, branch: str = "", key: str = "") -> None:
+def credential(project: Project, url: str) -> git.Credential | None:
+    """The key for a remote, or None where it has to be public.
+
+    Whoever may type an address must not learn a key by it: GitHub's key is shown to GitHub alone, the key for another
+    remote to the one host that it was stored for.
+    """
+    origin = origin_of(url)
+    if not origin:
+        return None
+    if origin == github_origin(project):
+        key = project.key("github")
+        return git.Credential(origin, key) if key else None
+    own = project.keys.filter(provider=ProviderKey.Provider.GIT, origin=origin).first()
+    return git.Credential(origin, own.secret) if own else None
+
+
+def github_origin(project: Project) -> str:
+    """Where GitHub's repositories are: its own site, or the Enterprise server whose API the deployment names."""
+    return origin_of(project.base_url("github")) or "https://github.com"
+
+
+def check(url: str, branch: str = "", credential: git.Credential | None = None) -> None:
     """ValidationError with a sentence unless the repository answers, and has the branch if one is named."""
     repositories.validate(url)
     try:
-        heads = ask(url, branch, key)
+        heads = ask(url, branch, credential)
     except git.GitError as error:
         said = "timed out" if error.late else error.said
-        raise ValidationError({"repository_url": explained(said, bool(key))}) from error
+        raise ValidationError({"repository_url": explained(said, bool(credential))}) from error
     if branch and not heads.strip():
         raise ValidationError({"default_branch": f"The repository has no branch {branch}."})
 
 
-def ask(url: str, branch: str, key: str) -> bytes:
+def ask(url: str, branch: str, credential: git.Credential | None) -> bytes:
     """`git ls-remote`; git.GitError when there is no answer."""
     names = [f"refs/heads/{branch}"] if branch else []
-    return git.run(["ls-remote", "--heads", "--", url, *names], key=key, seconds=SECONDS)
+    return git.run(["ls-remote", "--heads", "--", url, *names], credential=credential, seconds=SECONDS)
 
 
 def explained(said: str, with_key: bool) -> str:

@@ -69,6 +69,23 @@ def _split(url: str) -> tuple[str, str, str]:
         raise ValidationError(f"This is no URL: {error}.") from error
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a web address, in lower case; empty for every other kind of address."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ""
+    schemes = {"https", "http"} if settings.ALLOW_LOCAL_REPOSITORIES else {"https"}
+    return f"{parts.scheme}://{parts.hostname}{port}" if parts.scheme in schemes and parts.hostname else ""
+
+
+def validate_origin(url: str) -> None:
+    """Raise ValidationError unless this is a web address without a path."""
+    if origin_of(url) != url:
+        raise ValidationError("Use scheme and host alone, such as https://git.example.com.")
+
+
 def _private(host: str) -> bool:
     try:
         return not ipaddress.ip_address(host).is_global

@@ -26,7 +26,8 @@ class GeneralForm(Dressed, forms.ModelForm[Project]):
         found: dict[str, Any] = super().clean() or self.cleaned_data
         asked = {"repository_url", "default_branch"} & set(self.changed_data)
         if asked and found.get("repository_url") and not self.errors:
-            remotes.check(found["repository_url"], found.get("default_branch", ""), self.instance.key("github"))
+            url = found["repository_url"]
+            remotes.check(url, found.get("default_branch", ""), remotes.credential(self.instance, url))
         return found
 
 
@@ -55,6 +56,12 @@ class KeyForm(Dressed, forms.Form):
     """A credential: it goes in and never comes out."""
 
     provider = forms.ChoiceField(choices=ProviderKey.Provider.choices)
+    origin = forms.CharField(
+        label="Host",
+        required=False,
+        max_length=300,
+        help_text="For a git host other than GitHub: https://git.example.com",
+    )
     secret = forms.CharField(
         label="Key", max_length=20_000, widget=forms.PasswordInput(attrs={"autocomplete": "off"}, render_value=False)
     )

@@ -69,7 +69,7 @@ def wanted(sandbox: Sandbox, phase: Phase) -> bool:
     if phase.name == Phase.Name.TEMPLATE:
         return preparation.needed(sandbox)
     asks = {
-        Phase.Name.CLONE: sandbox.repository_url,
+        Phase.Name.CLONE: sandbox.repository_url or sandbox.continues_id,
         Phase.Name.INSTALL: sandbox.template.install.strip(),
         Phase.Name.SETUP: sandbox.setup_script.strip(),
     }
@@ -130,7 +130,7 @@ def _admitted(sandbox: Sandbox, phase: Phase, provider: e2b.Provider) -> bool:
 
 def _first_lines(sandbox: Sandbox, provider: e2b.Provider) -> Iterator[str]:
     """What a bare machine needs: a working folder, and where the local host shows the agent's programs, links."""
-    if not sandbox.repository_url:
+    if not sandbox.repository_url and not sandbox.continues_id:
         yield f"git init -q -b main {jobs.PROJECT}"
     place = preparation.place_of(sandbox)
     if place and provider.name == e2b.LOCAL:

@@ -19,7 +19,8 @@ from codecourier.models import Project, User
 from personas import briefing
 from personas.models import Persona
 
-from . import boot, checkpoints, e2b, jobs, sessions, slots, turns
+from . import boot, e2b, jobs, sessions, slots, turns
+from .checkpoints import taking
 from .models import TIMEOUT_MS, Checkpoint, Job, Phase, Sandbox, Template, Turn, Wanted
 from .reasons import Reason
 
@@ -345,9 +346,9 @@ def drained(sandbox: Sandbox) -> bool:
 
 def save(sandbox: Sandbox, cause: str) -> None:
     """A checkpoint of what there is now, in the time that is left; a machine that is gone has no more to save."""
-    checkpoints.plan(sandbox, cause)
+    taking.plan(sandbox, cause)
     left = sandbox.stop_by - timezone.now() if sandbox.stop_by else settings.STOP_GRACE
-    checkpoints.advance(sandbox, max(left.total_seconds(), 1))
+    taking.advance(sandbox, max(left.total_seconds(), 1))
 
 
 def conclude(sandbox: Sandbox) -> None:
@@ -362,7 +363,7 @@ def finish(sandbox: Sandbox, status: str, reason: str, detail: str = "") -> None
             return
         jobs.lose(sandbox, reason)
         turns.close(sandbox, reason)
-        checkpoints.close(sandbox)
+        taking.close(sandbox)
         for phase in sandbox.phases.filter(status=Phase.Status.RUNNING):
             phase.end(Phase.Status.FAILED, reason=reason, detail=detail or Reason.sentence(reason))
         Sandbox.objects.filter(pk=sandbox.pk).update(due_at=timezone.now())

@@ -15,7 +15,7 @@ from personas.models import ModelChoice, Persona
 
 from . import fleet, turns
 from .agents import AGENTS
-from .models import TIMEOUT_MS, Kind, Sandbox, SessionConfig, Template
+from .models import TIMEOUT_MS, Checkpoint, Kind, Sandbox, SessionConfig, Template
 from .price import hourly
 
 MINUTE_MS = 60_000
@@ -45,6 +45,7 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         Persona.objects.none(), required=False, empty_label="None",
         help_text="What the agent is told and brings along; its model and effort where yours are left open.",
     )  # fmt: skip
+    continues = forms.ModelChoiceField(Checkpoint.objects.none(), required=False, widget=forms.HiddenInput)
     request_key = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     class Meta:
@@ -80,7 +81,10 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         kwargs["initial"] = defaults(project) | (kwargs.get("initial") or {})
         super().__init__(*args, **kwargs)
         self.project = project
-        self.fields["request_key"].widget.attrs.clear()
+        for hidden in ("request_key", "continues"):
+            self.fields[hidden].widget.attrs.clear()
+        saved = Checkpoint.objects.stored().filter(sandbox__project=project).select_related("sandbox")
+        self.fields["continues"].queryset = saved  # type: ignore[attr-defined]
         self.fields["persona"].queryset = Persona.objects.kept().filter(project=project)  # type: ignore[attr-defined]
 
     def clean_timeout_minutes(self) -> int:
@@ -145,7 +149,7 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         return (
             fields
             | {name: self.cleaned_data[field] for name, field in times.items()}
-            | {"persona": self.cleaned_data["persona"]}
+            | {name: self.cleaned_data[name] for name in ("persona", "continues")}
         )
 
     def mark(self, user: User) -> str | None:
@@ -193,6 +197,13 @@ def like(project: Project, number: str) -> dict[str, Any]:
     return {**fields, **times, "template": past.template_id, "prompt": first.prompt if first else ""}
 
 
+def continuing(project: Project, number: str) -> dict[str, Any]:
+    """The work of a checkpoint, with the configuration of its sandbox; empty for an unknown one."""
+    rows = Checkpoint.objects.stored().filter(sandbox__project=project)
+    saved = rows.filter(pk=number).first() if number.isdecimal() and len(number) < 18 else None
+    return {**like(project, str(saved.sandbox_id)), "prompt": "", "continues": saved.pk} if saved else {}
+
+
 def with_persona(project: Project, number: str) -> dict[str, Any]:
     """A chosen persona, and a template of its tool; empty for an unknown one."""
     rows = Persona.objects.kept().filter(project=project)
@@ -222,6 +233,9 @@ def summary(form: SandboxForm) -> dict[str, Any]:
         "memory_mb": memory,
         "minutes": _number(read("timeout_minutes")),
         "repository": read("repository_url"),
+        "continues": Checkpoint.objects.stored()
+        .filter(sandbox__project=form.project, pk=_number(read("continues")) or 0)
+        .first(),
         "branch": read("branch"),
         "setup": bool(read("setup_script").strip()),
         "tight": bool(template and memory and memory < template.needs_mb),

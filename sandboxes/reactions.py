@@ -1,12 +1,17 @@
-"""What follows when a row of this app moves; each receiver only enqueues one task."""
+"""What follows when a row of this app moves (each receiver only enqueues one task) or is deleted (its files go too)."""
 
+from functools import partial
 from typing import Any
 
+from django.db import transaction
+from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
 from codecourier.lifecycle import moved
+from codecourier.models import Project
 
-from . import tasks
+from . import attachments, tasks
+from .checkpoints.store import Store, refs_of
 from .models import Job, Sandbox
 from .reasons import Reason
 
@@ -23,3 +28,16 @@ def sandbox_moved(row: Sandbox, **_: Any) -> None:
     """An end that nobody asked for is told to whoever made it."""
     if row.final and row.created_by_id and row.reason not in {Reason.USER, Reason.FINISHED}:
         tasks.tell_end.enqueue(row.pk)
+
+
+@receiver(post_delete, sender=Sandbox)
+def sandbox_deleted(instance: Sandbox, **_: Any) -> None:
+    """What it had on the portal's storage."""
+    transaction.on_commit(partial(attachments.forget, instance.pk))
+    transaction.on_commit(partial(Store(instance.project_id).forget, refs_of(instance.pk)))
+
+
+@receiver(post_delete, sender=Project)
+def project_deleted(instance: Project, **_: Any) -> None:
+    """The repository of all its work."""
+    transaction.on_commit(Store(instance.pk).remove)

@@ -5,11 +5,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from codecourier import repositories
+from codecourier import git, remotes, repositories
 
 from .agents import Command
+from .checkpoints.store import Store, ref_of
 from .e2b import ProviderError
-from .models import Output, Sandbox
+from .models import Checkpoint, Output, Sandbox
 from .reasons import Reason
 
 BUNDLE_SECONDS = 300
@@ -44,8 +45,14 @@ class NoRepository(ProviderError):
 
 
 def clone_command(sandbox: Sandbox, target: str, folder: str) -> Command:
-    """`git clone` with nothing of the URL ever an option; a local path is bundled here and cloned from the bundle."""
-    argv = ["git", "clone", "--progress"]
+    """`git clone` with nothing of the URL ever an option; a local path is bundled here and cloned from the bundle.
+
+    A private repository's key is in the environment of this one command, and asked for by a helper that ends with it.
+    """
+    if sandbox.continues:
+        return continue_command(sandbox, sandbox.continues, target, folder)
+    credential = remotes.credential(sandbox.project, sandbox.repository_url)
+    argv = ["git", *(credential.options if credential else ()), "clone", "--progress"]
     if sandbox.branch:
         argv += ["--branch", sandbox.branch]
     if repositories.is_local(sandbox.repository_url):
@@ -54,7 +61,33 @@ def clone_command(sandbox: Sandbox, target: str, folder: str) -> Command:
         return Command((*argv, "--", bundle, target), files=files, env=QUIET)
     if sandbox.depth:
         argv += ["--depth", str(sandbox.depth)]
-    return Command((*argv, "--", sandbox.repository_url, target), env=QUIET)
+    secret = credential.env if credential else {}
+    return Command((*argv, "--", sandbox.repository_url, target), env=QUIET, secret_env=secret)
+
+
+CONTINUE = """
+git init -q -b "$3" "$2"
+cd "$2"
+if [ -s "$1/shallow" ]; then cp "$1/shallow" .git/shallow; fi
+git fetch -q --update-shallow --update-head-ok "$1/repository.bundle" "$4:refs/heads/$3"
+git reset -q --hard
+if [ -n "$5" ]; then git remote add origin "$5"; fi
+"""
+
+
+def continue_command(sandbox: Sandbox, checkpoint: Checkpoint, target: str, folder: str) -> Command:
+    """The work of another machine, from the project's repository on the portal."""
+    store, ref = Store.of(sandbox.project), ref_of(checkpoint.sandbox_id, checkpoint.pk)
+    with tempfile.TemporaryDirectory(prefix="courier-bundle-") as place:
+        bundle = Path(place) / "bundle"
+        try:
+            store.git("bundle", "create", "-q", bundle, ref)
+        except git.GitError as error:
+            raise NoRepository(f"The work to go on from is not in the portal's repository any more. {error}") from error
+        files = {f"{folder}/repository.bundle": bundle.read_bytes(), f"{folder}/shallow": store.shallow()}
+    url = "" if repositories.is_local(sandbox.repository_url) else sandbox.repository_url
+    words = (folder, target, sandbox.branch or "main", ref, url)
+    return Command(("sh", "-ec", CONTINUE, "continue", *words), files=files, env=QUIET)
 
 
 def make_bundle(path: Path) -> bytes:

@@ -13,9 +13,10 @@ from django.utils import timezone
 from codecourier import live
 from codecourier.models import User
 
-from . import attachments, checkpoints, e2b, jobs, transcripts
+from . import attachments, e2b, jobs, transcripts
 from .agents import AGENTS, Verdict
 from .agents.base import Exit
+from .checkpoints import taking
 from .models import Checkpoint, Job, Sandbox, Turn, Wanted
 from .reasons import Reason
 
@@ -133,7 +134,7 @@ def advance(sandbox: Sandbox) -> None:
     turn = sandbox.turns.filter(status=T.RUNNING).select_related("job").first()
     if turn and not settle(turn, sandbox):
         return
-    checkpoints.advance(sandbox)
+    taking.advance(sandbox)
     following = sandbox.turns.filter(status=T.QUEUED).order_by("position", "pk").first()
     if following and begin(following, sandbox):
         settle(following, sandbox)
@@ -172,7 +173,7 @@ def settle(turn: Turn, sandbox: Sandbox) -> bool:
         return False
     with transaction.atomic():
         conclude(turn, job)
-        checkpoints.plan(sandbox, Checkpoint.Cause.TURN, turn)
+        taking.plan(sandbox, Checkpoint.Cause.TURN, turn)
     sandbox.refresh_from_db()
     return True
 

@@ -2,7 +2,6 @@
 
 import logging
 from datetime import timedelta
-from functools import partial
 
 from django.conf import settings
 from django.core.cache import cache
@@ -11,7 +10,7 @@ from django.utils import timezone
 
 from codecourier.lifecycle import Transition
 
-from . import attachments, e2b, fleet
+from . import e2b, fleet
 from .models import Orphan, Sandbox, Wanted
 from .reasons import Reason
 
@@ -137,5 +136,4 @@ def purge() -> None:
     for sandbox in Sandbox.objects.filter(deleted_at__lt=before, status__in=Sandbox.FINAL, released_at__isnull=False):
         with transaction.atomic():
             Transition.objects.filter(kind="sandboxes.sandbox", object_id=sandbox.pk).delete()
-            transaction.on_commit(partial(attachments.forget, sandbox.pk))
             sandbox.delete()

@@ -127,7 +127,8 @@ def set_key(request: HttpRequest, slug: str) -> HttpResponse:
     def act() -> str:
         if not form.is_valid():
             raise first_error(form)
-        key = projects.set_key(project, person(request), form.cleaned_data["provider"], form.cleaned_data["secret"])
+        found = form.cleaned_data
+        key = projects.set_key(project, person(request), found["provider"], found["secret"], found["origin"])
         return f"The {key.get_provider_display()} key is stored. Nobody can read it here again."
 
     return attempt(request, slug, "keys", act)

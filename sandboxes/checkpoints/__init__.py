@@ -1,6 +1,1 @@
-"""The work leaves the machine: after every turn, before every pause and end."""
-
-from .store import Broken, Store
-from .taking import advance, close, plan
-
-__all__ = ["Broken", "Store", "advance", "close", "plan"]
+"""The work leaves the machine: `taking` brings it out, `store` keeps it."""

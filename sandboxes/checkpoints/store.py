@@ -5,6 +5,7 @@ refs/checkpoints/<sandbox>/<checkpoint>   one commit each, kept as long as the s
 
 import fcntl
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,16 @@ FORGIVEN = (
     "badDateOverflow", "missingEmail", "badName", "missingNameBeforeEmail", "fullPathname", "extraHeaderEntry",
 )  # fmt: skip
 SECONDS = 300
+
+
+def ref_of(sandbox_id: int, checkpoint_id: int) -> str:
+    """Where a checkpoint's commit is kept."""
+    return f"{refs_of(sandbox_id)}{checkpoint_id}"
+
+
+def refs_of(sandbox_id: int) -> str:
+    """What the refs of a sandbox's checkpoints begin with."""
+    return f"refs/checkpoints/{sandbox_id}/"
 
 
 class Broken(Exception):
@@ -109,6 +120,11 @@ class Store:
         if new:
             found.write_text("".join(f"{commit}\n" for commit in [*known, *new]))
 
+    def shallow(self) -> bytes:
+        """The commits whose parents are not here, a line each."""
+        found = self.path / "shallow"
+        return found.read_bytes() if found.exists() else b""
+
     def keep(self, ref: str, commit: str) -> None:
         """Have a ref for a commit that is here already."""
         with self.locked():
@@ -128,6 +144,11 @@ class Store:
         with self.locked():
             refs = self.git("for-each-ref", "--format=delete %(refname)", prefix)
             self.git("update-ref", "--stdin", given=refs)
+
+    def remove(self) -> None:
+        """All of it: its project is gone."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.with_suffix(".lock").unlink(missing_ok=True)
 
     def size(self, base: str, commit: str) -> Size:
         """How much differs; an empty base is a folder that had nothing."""

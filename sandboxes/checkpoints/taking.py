@@ -19,7 +19,7 @@ from codecourier import git
 from sandboxes import courier, e2b, jobs
 from sandboxes.models import Checkpoint, Sandbox, Turn
 
-from .store import COMMIT, Broken, Store
+from .store import COMMIT, Broken, Store, ref_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def take(row: Checkpoint, machine: e2b.Machine, seconds: float) -> None:
     """From the machine into the store, and into the row."""
     sandbox, store = row.sandbox, Store.of(row.sandbox.project)
     said = ask(row, machine, have(sandbox, store), seconds)
-    commit, ref = str(said["commit"]), ref_of(row)
+    commit, ref = str(said["commit"]), ref_of(row.sandbox_id, row.pk)
     last = sandbox.checkpoints.stored().last()
     if commit == (last.commit if last else sandbox.start_commit):
         row.move(C.SAME, commit=commit, left_out=left_out(said), ended_at=timezone.now())
@@ -168,11 +168,6 @@ def standing(sandbox: Sandbox) -> str:
     if last is None or last.ended_at is None:
         return "Nothing of it is saved."
     return f"What was saved at {last.ended_at:%H:%M} UTC stands; later changes are not in it."
-
-
-def ref_of(row: Checkpoint) -> str:
-    """Where the store keeps it."""
-    return f"refs/checkpoints/{row.sandbox_id}/{row.pk}"
 
 
 def bundle_of(row: Checkpoint) -> str:

@@ -111,7 +111,8 @@ class Worktree:
     def stage(self, index: str) -> str:
         """The tree of the folder as it is, by an index of our own."""
         if os.path.exists(self.inside("index")):
-            shutil.copyfile(self.inside("index"), index)
+            # With its time: by that git tells which files may have changed in the second in which it was written.
+            shutil.copy2(self.inside("index"), index)
         elif os.path.exists(index):
             os.unlink(index)
         own = {"GIT_INDEX_FILE": index}

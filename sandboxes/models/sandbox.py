@@ -107,6 +107,10 @@ class Sandbox(Lifecycle, Leased):
     branch = models.CharField(max_length=200, blank=True, validators=[repositories.validate_branch])
     depth = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     setup_script = models.TextField(blank=True)
+    # Another machine's work that it begins with.
+    continues = models.ForeignKey(
+        "sandboxes.Checkpoint", on_delete=models.SET_NULL, null=True, blank=True, related_name="continued"
+    )
     # What its work is committed on, and the commit that it began from: empty for a folder that had none.
     work_branch = models.CharField(max_length=200, blank=True)
     start_commit = models.CharField(max_length=64, blank=True)

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from codecourier.access import person, project_of
 from sandboxes import conversation, e2b
-from sandboxes.forms import SandboxForm, like, summary, with_persona
+from sandboxes.forms import SandboxForm, continuing, like, summary, with_persona
 from sandboxes.listing import listing
 from sandboxes.models import Sandbox
 from sandboxes.record import record
@@ -32,6 +32,7 @@ def new(request: HttpRequest, slug: str) -> HttpResponse:
     """Make one. The hidden mark makes a form that is sent twice make one sandbox."""
     project = project_of(request, slug)
     initial = {**like(project, request.GET.get("from", "")), "request_key": secrets.token_hex(16)}
+    initial |= continuing(project, request.GET.get("continue", ""))
     initial |= with_persona(project, request.GET.get("persona", ""))
     form = SandboxForm(project, request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid() and (sandbox := form.launch(person(request))):

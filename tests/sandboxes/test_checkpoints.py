@@ -3,23 +3,26 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.test import Client
 from django.utils import timezone
 
 from codecourier import git as portal_git
-from codecourier.models import Project
-from sandboxes import checkpoints, courier, e2b, fleet, jobs
+from codecourier.models import Membership, Project, User
+from sandboxes import courier, e2b, fleet, jobs
 from sandboxes.checkpoints import store as stores
-from sandboxes.models import Checkpoint, Job, Sandbox, Turn
+from sandboxes.checkpoints import taking
+from sandboxes.checkpoints.store import Store
+from sandboxes.models import Checkpoint, Job, Sandbox, Template, Turn
 from tests.faults import Faults
 from tests.sandboxes.repositories import commit, git, make, write
 from tests.stack import wait_for
 
 Launch = Callable[..., Sandbox]
 Look = Callable[[], None]
-Store = checkpoints.Store
 
 
 @pytest.fixture
@@ -32,6 +35,11 @@ def running(provider: Faults, launch: Launch, look: Look, origin: Path) -> Sandb
     """A sandbox that runs, on a clone."""
     sandbox = launch(repository_url=str(origin))
     fleet.retitle(sandbox, "Fix the shop")
+    return run(sandbox, look)
+
+
+def run(sandbox: Sandbox, look: Look) -> Sandbox:
+    """The same, running."""
 
     def there() -> bool:
         look()
@@ -50,8 +58,8 @@ def shell(sandbox: Sandbox, command: str) -> str:
 
 
 def save(sandbox: Sandbox, cause: str = "person") -> Checkpoint:
-    row = checkpoints.plan(sandbox, cause)
-    checkpoints.advance(sandbox)
+    row = taking.plan(sandbox, cause)
+    taking.advance(sandbox)
     row.refresh_from_db()
     return row
 
@@ -131,19 +139,40 @@ def test_after_a_turn_it_is_saved_before_the_next_one_starts(running: Sandbox, l
 
 
 def test_a_folder_without_a_repository_gets_one(provider: Faults, launch: Launch, look: Look, project: Project):
-    sandbox = launch()
-
-    def there() -> bool:
-        look()
-        sandbox.refresh_from_db()
-        return sandbox.status == "running"
-
-    wait_for(there, "the sandbox to run", 20)
+    sandbox = run(launch(), look)
     assert sandbox.start_commit == ""
     assert save(sandbox).status == "same"
     shell(sandbox, "echo one > a.txt")
     row = save(sandbox)
     assert (row.status, row.files, row.additions, text(project, row, "a.txt")) == ("stored", 1, 1, "one\n")
+
+
+def test_another_sandbox_goes_on_from_it(running: Sandbox, launch: Launch, look: Look):
+    shell(running, "git rm -q a.txt; echo mine > b.txt; git add .; git commit -qm Mine; echo two > c.txt")
+    saved = save(running)
+    other = run(launch(continues=saved), look)
+    assert other.start_commit == saved.commit
+    assert shell(other, "git log --format=%s; ls; git status --short").split() == [
+        "Fix", "the", "shop", "Mine", "First", "b.txt", "c.txt",
+    ]  # fmt: skip
+    shell(other, "echo three > c.txt")
+    assert (save(other).files, save(other).status) == (1, "same")
+
+
+def test_a_page_offers_what_another_sandbox_goes_on_from(
+    running: Sandbox, member: User, member_client: Client, stranger_client: Client, project: Project
+):
+    shell(running, "echo two > a.txt")
+    saved = save(running)
+    url = f"/p/{project.slug}/sandboxes/new/?continue={saved.pk}"
+    page = member_client.get(url)
+    assert page.context["form"].initial["continues"] == saved.pk
+    assert b"Goes on from the work of" in page.content
+    assert stranger_client.get(url).status_code == 404
+    other = Project.objects.create(name="Other", slug="other")
+    Membership.objects.create(project=other, user=member, role="member")
+    elsewhere = member_client.get(f"/p/other/sandboxes/new/?continue={saved.pk}")
+    assert "continues" not in elsewhere.context["form"].initial
 
 
 def test_a_machine_that_dies_leaves_its_last_checkpoint_and_that_is_said(
@@ -153,7 +182,7 @@ def test_a_machine_that_dies_leaves_its_last_checkpoint_and_that_is_said(
     stored = save(running)
     shell(running, "echo lost > a.txt")
     e2b.kill(e2b.provider_of(running.project), running.provider_id)
-    lost = checkpoints.plan(running, "person")
+    lost = taking.plan(running, "person")
     look()
     running.refresh_from_db()
     lost.refresh_from_db()
@@ -173,13 +202,13 @@ def test_killed_at_any_step_it_is_taken_once(running: Sandbox, project: Project,
         for when in ("before", "after"):
             content = f"{name} {when}"
             shell(running, f"echo {content} > a.txt")
-            row = checkpoints.plan(running, "person")
+            row = taking.plan(running, "person")
             with monkeypatch.context() as patch:
                 patch.setattr(owner, name, dying(getattr(owner, name), when))
                 with pytest.raises(Killed):
-                    checkpoints.advance(running)
+                    taking.advance(running)
             running = Sandbox.objects.get(pk=running.pk)
-            checkpoints.advance(running)
+            taking.advance(running)
             row.refresh_from_db()
             assert (row.status, text(project, row, "a.txt")) == ("stored", f"{content}\n")
             taken.append(f"refs/checkpoints/{running.pk}/{row.pk}")
@@ -226,6 +255,28 @@ def test_too_much_is_refused_before_it_is_moved(running: Sandbox, settings: Lazy
     shell(running, "head -c 5000 /dev/urandom > big.bin")
     row = save(running)
     assert (row.status, "larger than may be kept" in row.detail) == ("failed", True)
+
+
+def test_what_is_deleted_leaves_nothing_in_the_store(
+    tmp_path: Path,
+    settings: LazySettings,
+    project: Project,
+    template: Template,
+    django_capture_on_commit_callbacks: Any,
+):
+    settings.STATE = tmp_path / "state"
+    first, second = [fleet.launch(project, None, template=template) for _ in range(2)]
+    origin = make(tmp_path / "origin")
+    git(origin, "bundle", "create", "-q", "../bundle", "main")
+    store, kept = Store.of(project), stores.ref_of(second.pk, 1)
+    for sandbox in (first, second):
+        store.take(tmp_path / "bundle", stores.ref_of(sandbox.pk, 1), git(origin, "rev-parse", "HEAD"))
+    with django_capture_on_commit_callbacks(execute=True):
+        first.delete()
+    assert store.git("for-each-ref", "--format=%(refname)").decode().split() == [kept]
+    with django_capture_on_commit_callbacks(execute=True):
+        project.delete()
+    assert not store.path.exists()
 
 
 def test_a_store_refuses_objects_that_could_harm_a_reader(tmp_path: Path, settings: LazySettings):

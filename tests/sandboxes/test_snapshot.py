@@ -69,6 +69,17 @@ def test_the_agents_own_commits_are_kept_and_nothing_is_added_to_them(tree: Path
     assert said["bytes"] > 0
 
 
+def test_a_change_of_the_same_size_in_the_same_second_is_seen(tree: Path):
+    now = 1_700_000_000
+    git(tree, "update-index", "--refresh")
+    os.utime(tree / "a.txt", (now, now))
+    git(tree, "update-index", "--refresh")
+    os.utime(tree / ".git/index", (now, now))
+    write(tree, a__txt="two\n")
+    os.utime(tree / "a.txt", (now, now))
+    assert git(tree, "show", f"{snapshot(tree)['commit']}:a.txt") == "two"
+
+
 def test_without_a_change_nothing_is_handed_over(tree: Path):
     start = git(tree, "rev-parse", "HEAD")
     assert snapshot(tree, have=(start,)) == {"commit": start, "bytes": 0, "left_out": [], "shallow": []}
