@@ -105,3 +105,5 @@ new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecti
 document.addEventListener("visibilitychange", look);
 setInterval(look, LOOK_MS);
 setInterval(tick, 1000);
+// What the server answers is older than what is shown by now: an amount must not go back, not even for a moment.
+document.body.addEventListener("htmx:afterRequest", tick);

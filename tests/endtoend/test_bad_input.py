@@ -119,7 +119,8 @@ def test_a_branch_is_checked_out_and_its_history_is_there(stack: Stack, reposito
     script = "cat README SIDE; git log --format=%s; git status --porcelain; git branch --show-current"
     sandbox = stack.launch(project, script, repository_url=str(repository), branch="side")
     turn = turn_of(sandbox)
-    assert printed(turn.job) == b"hello\nside\nSecond\nFirst\nside\n"
+    sandbox.refresh_from_db()
+    assert printed(turn.job) == f"hello\nside\nSecond\nFirst\n{sandbox.work_branch}\n".encode()
     end(sandbox)
 
 
