@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from codecourier import queue
 from codecourier.models import Membership, Project, User
 from sandboxes.models import Template
 from tests import embedded_postgres
+from tests.githubserver.contract import contract
+from tests.githubserver.server import GitHub, github
 
 # The product's processes are started many times over: their modules are compiled once.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -30,6 +33,15 @@ def django_db_modify_db_settings() -> Iterator[None]:
     with embedded_postgres.running():
         settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"{embedded_postgres.PREFIX}{os.getpid()}"
         yield
+
+
+@pytest.fixture
+def hub(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[GitHub]:
+    """GitHub, as far as it can be had here."""
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    with github(folder, contract(Path(pytestconfig.cache.mkdir("github-openapi")))) as found:
+        yield found
 
 
 @pytest.fixture

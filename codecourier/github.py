@@ -1,0 +1,352 @@
+"""GitHub by PyGithub, whose only importer this is: pull requests, and what becomes of them.
+
+No call waits or retries by itself: a limit that is used up is a GitHubError with the time at which it is worth another
+try, which a worker then spends on something else (the library's own defaults sleep until the reset).
+"""
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import requests
+from django.utils import timezone
+from github import Auth, Github, GithubException, GithubObject
+from github.PullRequest import PullRequest
+from github.Repository import Repository
+
+from .repositories import origin_of
+
+logger = logging.getLogger(__name__)
+
+API = "https://api.github.com"
+SECONDS = 20
+# Until a fault that may pass is worth another try, where GitHub names no time.
+SOON = timedelta(seconds=30)
+# Of one thing (checks, reviews, comments) no more is read.
+MOST = 100
+TEXT = 4000
+
+
+class GitHubError(Exception):
+    """GitHub did not do it: a sentence for people, a `reason` for code, and the time of the next try if one is due."""
+
+    def __init__(self, sentence: str, reason: str, retry_at: datetime | None = None) -> None:
+        super().__init__(sentence)
+        self.reason, self.retry_at = reason, retry_at
+
+
+@dataclass(frozen=True)
+class Account:
+    """As whom GitHub is spoken to, and where its API is."""
+
+    token: str = field(repr=False)
+    base_url: str = API
+
+    @contextmanager
+    def session(self) -> Iterator[Github]:
+        """A client; what it raises becomes a GitHubError."""
+        client = Github(
+            auth=Auth.Token(self.token), base_url=self.base_url.rstrip("/"), timeout=SECONDS, retry=None,
+            seconds_between_requests=0, seconds_between_writes=0, per_page=MOST, lazy=True,
+        )  # fmt: skip
+        try:
+            yield client
+        except GithubException as error:
+            raise explained(error) from error
+        except (requests.RequestException, OSError) as error:
+            raise GitHubError(
+                "GitHub can't be reached just now. It is tried again.", "away", timezone.now() + SOON
+            ) from error
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            # The library checks what it is given, not what it is answered.
+            raise GitHubError(
+                "GitHub answered with something that makes no sense. It is tried again.", "garbled",
+                timezone.now() + SOON,
+            ) from error  # fmt: skip
+        finally:
+            client.close()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A pull request, and what could not be done to it in a sentence each."""
+
+    number: int
+    url: str
+    draft: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a pull request stands; None for each part that is as it was at the last reading."""
+
+    state: str  # draft | open | merged | closed
+    head: str
+    base: str
+    etags: Mapping[str, str]
+    checks: list[dict[str, str]] | None  # name, status, conclusion, url, summary
+    reviews: list[dict[str, str]] | None  # who, state, body, at
+    comments: list[dict[str, str]] | None  # who, body, at, url, path, line
+
+
+def slug_of(url: str, origin: str = "https://github.com") -> str | None:
+    """`owner/name` of a repository at GitHub, or at the Enterprise server `origin`; None for every other address."""
+    host = origin.partition("://")[2]
+    for start in (f"{origin}/", f"git@{host.partition(':')[0]}:", f"ssh://git@{host}/"):
+        if url.lower().startswith(start.lower()):
+            path = url[len(start) :].strip("/").removesuffix(".git")
+            return path if path.count("/") == 1 and all(path.split("/")) else None
+    return None
+
+
+def origin_of_api(base_url: str) -> str:
+    """Where the repositories are of which this is the API: an Enterprise server has both below one name."""
+    origin = origin_of(base_url)
+    return "https://github.com" if not origin or origin == API else origin
+
+
+def open_pull_request(
+    account: Account,
+    repository: str,
+    *,
+    head: str,
+    base: str,
+    title: str,
+    body: str,
+    draft: bool,
+    labels: Sequence[str] = (),
+    reviewers: Sequence[str] = (),
+) -> Opened:
+    """Open it, or find the one that is open for this branch; never a second one. GitHubError.
+
+    An answer can be lost after its effect, and somebody may be faster: it is looked for before and after.
+    """
+    with account.session() as client:
+        place = client.get_repo(repository)
+        warnings: list[str] = []
+        pull = _existing(place, repository, head)
+        if pull is None:
+            try:
+                pull = _create(place, head, base, title, body, draft, warnings)
+            except (GithubException, requests.RequestException):
+                pull = _existing(place, repository, head)
+                if pull is None:
+                    raise
+        _adorn(pull, labels, reviewers, warnings)
+        return Opened(pull.number, pull.html_url, pull.draft, tuple(warnings))
+
+
+def _existing(place: Repository, repository: str, head: str) -> PullRequest | None:
+    owner = repository.partition("/")[0]
+    # Without the owner, or with a branch that GitHub doesn't know, the filter is ignored and all are listed.
+    found = place.get_pulls(state="open", head=f"{owner}:{head}")
+    return next((pull for pull in found if pull.head.ref == head), None)
+
+
+def _create(
+    place: Repository, head: str, base: str, title: str, body: str, draft: bool, warnings: list[str]
+) -> PullRequest:
+    try:
+        return place.create_pull(base, head, title=title, body=body, draft=draft)
+    except GithubException as error:
+        if not (draft and error.status == 422 and "draft" in said(error).lower()):
+            raise
+    warnings.append("This repository has no draft pull requests; it was opened as ready.")
+    return place.create_pull(base, head, title=title, body=body, draft=False)
+
+
+def _adorn(pull: PullRequest, labels: Sequence[str], reviewers: Sequence[str], warnings: list[str]) -> None:
+    """Labels and reviewers: setting them twice changes nothing, and a pull request is one without them too."""
+    calls: dict[str, tuple[Sequence[str], Callable[[], object]]] = {
+        "The labels could not be set": (labels, lambda: pull.add_to_labels(*labels)),
+        "The reviewers could not be asked": (
+            reviewers,
+            lambda: pull.create_review_request(reviewers=list(reviewers)),
+        ),
+    }
+    for what, (names, call) in calls.items():
+        try:
+            if names:
+                call()
+        except GithubException as error:
+            if error.status not in {403, 404, 422} or is_limit(error):
+                raise
+            warnings.append(f"{what} ({', '.join(names)}): {said(error)}.")
+
+
+def read(account: Account, repository: str, number: int, etags: Mapping[str, str]) -> Reading:
+    """How it stands. What GitHub says is unchanged since the reading that gave these ETags costs none of its limit."""
+    with account.session() as client:
+        asked = Asked(client, etags)
+        pull = asked.get("pull", f"/repos/{repository}/pulls/{number}", always=True)
+        state = "merged" if pull["merged"] else "closed" if pull["state"] == "closed" else ""
+        head = str(pull["head"]["sha"])
+        commit, there = f"/repos/{repository}/commits/{head}", f"/repos/{repository}/pulls/{number}"
+        runs, statuses = asked.get("runs", f"{commit}/check-runs"), asked.get("status", f"{commit}/status")
+        if (runs is None) != (statuses is None):
+            runs = asked.get("runs", f"{commit}/check-runs", always=True)
+            statuses = asked.get("status", f"{commit}/status", always=True)
+        reviews = asked.get("reviews", f"{there}/reviews")
+        lines, talk = asked.get("lines", f"{there}/comments"), asked.get(
+            "talk", f"/repos/{repository}/issues/{number}/comments"
+        )  # fmt: skip
+        if (lines is None) != (talk is None):
+            lines = asked.get("lines", f"{there}/comments", always=True)
+            talk = asked.get("talk", f"/repos/{repository}/issues/{number}/comments", always=True)
+        return Reading(
+            state=state or ("draft" if pull["draft"] else "open"), head=head, base=str(pull["base"]["ref"]),
+            etags=asked.seen,
+            checks=None if runs is None else _checks(runs, statuses),
+            reviews=None if reviews is None else [_review(one) for one in reviews if one["state"] != "PENDING"],
+            comments=None if lines is None else sorted(map(_comment, [*lines, *talk]), key=lambda one: one["at"]),
+        )  # fmt: skip
+
+
+class Asked:
+    """Questions with the ETag of the last answer, and the ETags of these."""
+
+    def __init__(self, client: Github, etags: Mapping[str, str]) -> None:
+        self.client, self.etags = client, etags
+        self.seen: dict[str, str] = {}
+
+    def get(self, name: str, path: str, *, always: bool = False) -> Any:
+        """The answer; None when it is the same as last time (of the same path)."""
+        known, _, address = self.etags.get(name, "").rpartition(" ")
+        parameters = {} if name == "pull" else {"per_page": MOST}
+        headers = {"If-None-Match": known} if known and address == path and not always else {}
+        answered, data = self.client.requester.requestJsonAndCheck("GET", path, parameters, headers=headers)
+        # A page that is not the last says nothing of those behind it.
+        if "etag" in answered and 'rel="next"' not in answered.get("link", ""):
+            self.seen[name] = f"{answered['etag']} {path}"
+        elif data is None:
+            self.seen[name] = self.etags[name]
+        return data
+
+
+def _checks(runs: Any, statuses: Any) -> list[dict[str, str]]:
+    """Check runs and the older commit statuses in one list, in the words of the first."""
+    found = [
+        {
+            "name": run["name"], "status": run["status"], "conclusion": run["conclusion"] or "",
+            "url": run["details_url"] or run["html_url"] or "", "summary": _output(run.get("output") or {}),
+        }
+        for run in runs["check_runs"]
+    ]  # fmt: skip
+    for status in statuses["statuses"]:
+        pending = status["state"] == "pending"
+        found.append({
+            "name": status["context"], "status": "in_progress" if pending else "completed",
+            "conclusion": "" if pending else status["state"], "url": status["target_url"] or "",
+            "summary": (status["description"] or "")[:TEXT],
+        })  # fmt: skip
+    return sorted(found, key=lambda check: check["name"])
+
+
+def _output(output: Mapping[str, Any]) -> str:
+    return "\n".join(str(output[name]) for name in ("title", "summary", "text") if output.get(name))[:TEXT]
+
+
+def _review(review: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "who": _who(review), "state": review["state"].lower(), "body": (review["body"] or "")[:TEXT],
+        "at": review.get("submitted_at") or "",
+    }  # fmt: skip
+
+
+def _comment(comment: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "who": _who(comment), "body": (comment["body"] or "")[:TEXT], "at": comment["created_at"],
+        "url": comment["html_url"], "path": comment.get("path") or "",
+        "line": str(comment.get("line") or comment.get("original_line") or ""),
+    }  # fmt: skip
+
+
+def _who(said_by: Mapping[str, Any]) -> str:
+    return (said_by.get("user") or {}).get("login") or "somebody"
+
+
+def mark_ready(account: Account, repository: str, number: int) -> None:
+    """Not a draft any more; the reviewers are asked now. By GraphQL: REST can't."""
+    with account.session() as client:
+        pull = client.get_repo(repository).get_pull(number)
+        if pull.draft:
+            pull.mark_ready_for_review()
+
+
+def convert_to_draft(account: Account, repository: str, number: int) -> None:
+    """A draft again."""
+    with account.session() as client:
+        pull = client.get_repo(repository).get_pull(number)
+        if not pull.draft:
+            pull.convert_to_draft()
+
+
+def edit(account: Account, repository: str, number: int, *, state: str = "", body: str | None = None) -> None:
+    """Set its state (open, closed) or its text."""
+    with account.session() as client:
+        client.get_repo(repository).get_pull(number).edit(
+            state=state or GithubObject.NotSet, body=GithubObject.NotSet if body is None else body
+        )
+
+
+def signed(secret: str, body: bytes, signature: str) -> bool:
+    """GitHub signed this body with the secret (`X-Hub-Signature-256`); compared in constant time."""
+    ours = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return bool(secret) and hmac.compare_digest(f"sha256={ours}".encode(), signature.encode(errors="replace"))
+
+
+def is_limit(error: GithubException) -> bool:
+    """Of the primary or a secondary rate limit (https://docs.github.com/rest/using-the-rest-api/rate-limits)."""
+    headers = error.headers or {}
+    return error.status in {403, 429} and (
+        "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0" or "rate limit" in said(error).lower()
+    )
+
+
+def said(error: GithubException) -> str:
+    """GitHub's own words: its message and what it says of each field."""
+    data = error.data if isinstance(error.data, dict) else {}
+    details = [
+        str(one.get("message") or " ".join(str(one[key]) for key in ("field", "code") if key in one))
+        if isinstance(one, dict) else str(one)
+        for one in data.get("errors") or [] if one
+    ]  # fmt: skip
+    return "; ".join([*details] or [str(data.get("message") or "it did not say why")])[:300].rstrip(".")
+
+
+def explained(error: GithubException) -> GitHubError:
+    """A sentence for what GitHub refused, and whether it is worth another try."""
+    words, status = said(error), error.status
+    if is_limit(error):
+        at = _limit_ends(error.headers or {})
+        return GitHubError(f"GitHub's rate limit is used up; it is tried again at {at:%H:%M} UTC.", "rate_limit", at)
+    if status >= 500:
+        return GitHubError(f"GitHub has a fault ({status}). It is tried again.", "away", timezone.now() + SOON)
+    if status == 401:
+        return GitHubError("GitHub refused the project's key: it is wrong, expired or revoked.", "bad_key")
+    if status == 403:
+        return GitHubError(f"The project's key may not do that at GitHub: {words}.", "forbidden")
+    if status == 404:
+        return GitHubError("GitHub knows no such repository or pull request, or the key may not see it.", "missing")
+    if "no commits between" in words.lower():
+        return GitHubError("There is nothing new on the branch that a pull request could bring.", "no_commits")
+    return GitHubError(f"GitHub refused it: {words}.", "refused")
+
+
+def _limit_ends(headers: Mapping[str, Any]) -> datetime:
+    """By the header that GitHub sent, a minute without one, and never more than an hour away."""
+    now = timezone.now()
+    try:
+        if after := headers.get("retry-after"):
+            at = now + timedelta(seconds=int(after))
+        else:
+            at = datetime.fromtimestamp(int(headers["x-ratelimit-reset"]), UTC)
+    except (KeyError, ValueError, OverflowError, OSError):
+        at = now + timedelta(minutes=1)
+    return min(max(at, now + timedelta(seconds=1)), now + timedelta(hours=1))
