@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -55,10 +56,12 @@ def run(
     credential: Credential | None = None,
     seconds: float = 60,
     given: bytes | BinaryIO = b"",
+    ends: Container[int] = (0,),
 ) -> bytes:
     """What a git command prints; GitError when it fails or takes longer.
 
-    `at` is the repository; `credential` is what a remote is shown, `given` goes to stdin.
+    `at` is the repository; `credential` is what a remote is shown, `given` goes to stdin, `ends` are the exit codes of
+    an answer.
     """
     place = ["-C", str(at)] if at else []
     command = ["git", *place, "-c", "safe.directory=*", *(credential.options if credential else ()), *map(str, words)]
@@ -70,9 +73,29 @@ def run(
         )
     except subprocess.TimeoutExpired as error:
         raise GitError(f"git {words[0]}", f"it took longer than {seconds:.0f} seconds", late=True) from error
-    if done.returncode:
+    if done.returncode not in ends:
         raise GitError(f"git {words[0]}", done.stderr.decode(errors="replace")[-TAIL:])
     return done.stdout
+
+
+def lines(words: Sequence[str | Path], *, at: Path, given: bytes = b"") -> Iterator[bytes]:
+    """What a command prints, line by line as it comes, without their ends; GitError at the end when it failed."""
+    command = ["git", "-C", str(at), "-c", "safe.directory=*", *map(str, words)]
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as said:
+        source.write(given)
+        source.seek(0)
+        with subprocess.Popen(
+            command, env=environment(), stdin=source, stdout=subprocess.PIPE, stderr=said
+        ) as process:  # fmt: skip
+            try:
+                for line in process.stdout or ():
+                    yield line.rstrip(b"\n")
+            except GeneratorExit:
+                process.kill()
+                raise
+        if process.returncode > 0:
+            said.seek(0)
+            raise GitError(f"git {words[0]}", said.read()[-TAIL:].decode(errors="replace"))
 
 
 def environment() -> dict[str, str]:

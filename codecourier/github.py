@@ -19,8 +19,6 @@ from github import Auth, Github, GithubException, GithubObject
 from github.PullRequest import PullRequest
 from github.Repository import Repository
 
-from .repositories import origin_of
-
 logger = logging.getLogger(__name__)
 
 API = "https://api.github.com"
@@ -103,12 +101,6 @@ def slug_of(url: str, origin: str = "https://github.com") -> str | None:
             path = url[len(start) :].strip("/").removesuffix(".git")
             return path if path.count("/") == 1 and all(path.split("/")) else None
     return None
-
-
-def origin_of_api(base_url: str) -> str:
-    """Where the repositories are of which this is the API: an Enterprise server has both below one name."""
-    origin = origin_of(base_url)
-    return "https://github.com" if not origin or origin == API else origin
 
 
 def open_pull_request(

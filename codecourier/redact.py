@@ -109,6 +109,13 @@ class Redactor:
         """The same for a message or an error."""
         return self.redact(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
+    def found(self, text: str) -> list[str]:
+        """The names of the secrets that are in a text."""
+        if not self.needles:
+            return []
+        data = text.encode("utf-8", "surrogatepass")
+        return [label.decode()[1:].removesuffix(" redacted]") for _, _, label in self._regions(data, 0) if label]
+
     def _let_go(self, held: Mapping[str, Held]) -> list[Piece]:
         pieces = [(stream, self._replace(one.data, one.covered, len(one.data))[0]) for stream, one in held.items()]
         return [piece for piece in pieces if piece[1]]

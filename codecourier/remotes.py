@@ -27,7 +27,8 @@ def credential(project: Project, url: str) -> git.Credential | None:
 
 def github_origin(project: Project) -> str:
     """Where GitHub's repositories are: its own site, or the Enterprise server whose API the deployment names."""
-    return origin_of(project.base_url("github")) or "https://github.com"
+    origin = origin_of(project.base_url("github"))
+    return "https://github.com" if origin in {"", "https://api.github.com"} else origin
 
 
 def check(url: str, branch: str = "", credential: git.Credential | None = None) -> None:

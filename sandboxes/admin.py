@@ -11,7 +11,19 @@ from codecourier.audit import note
 from codecourier.models import User
 
 from . import fleet
-from .models import Job, Orphan, Phase, Sandbox, SessionConfig, Template, Turn
+from .models import (
+    Checkpoint,
+    Job,
+    Orphan,
+    Phase,
+    PublishingSettings,
+    PullRequest,
+    Sandbox,
+    SessionConfig,
+    Template,
+    Turn,
+)  # fmt: skip
+from .publishing import pulls
 from .reasons import Reason
 
 
@@ -112,6 +124,60 @@ class SandboxAdmin(admin.ModelAdmin[Any]):
             fleet.finish(sandbox, Sandbox.Status.ERROR, Reason.USER, "An administrator ended it by force.")
             note(request.user, "sandbox.force_finished", sandbox)
         self.message_user(request, "Ended.", messages.WARNING)
+
+
+class RecordAdmin(admin.ModelAdmin[Any]):
+    """What only the lifecycle writes: to be read, and kept."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Made by the lifecycle."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Moved by the lifecycle."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Goes with its sandbox."""
+        return False
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(RecordAdmin):
+    """The work that was saved."""
+
+    list_display = ["id", "sandbox", "cause", "status", "detail", "commit", "files", "bytes", "created_at"]
+    list_filter = ["status", "cause", "sandbox__project"]
+    search_fields = ["commit", "sandbox__id"]
+    list_select_related = ["sandbox"]
+
+
+@admin.register(PullRequest)
+class PullRequestAdmin(RecordAdmin):
+    """Branches at remotes and their pull requests."""
+
+    list_display = ["id", "project", "sandbox", "branch", "number", "status", "detail", "not_before", "read_at"]
+    list_filter = ["status", "project"]
+    search_fields = ["branch", "title", "sandbox__id"]
+    list_select_related = ["project", "sandbox"]
+    actions = ["look"]
+
+    @admin.action(description="Ask the remote now")
+    def look(self, request: HttpRequest, queryset: QuerySet[PullRequest]) -> None:
+        """Without waiting for its time."""
+        for row in queryset:
+            PullRequest.objects.filter(pk=row.pk).update(not_before=None)
+            pulls.poke(row)
+        self.message_user(request, "Asked.", messages.SUCCESS)
+
+
+@admin.register(PublishingSettings)
+class PublishingSettingsAdmin(Audited):
+    """How each project's work leaves."""
+
+    list_display = ["project", "auto", "draft", "branch_pattern", "labels"]
+    autocomplete_fields = ["project"]
+    list_select_related = ["project"]
 
 
 @admin.register(Orphan)

@@ -17,6 +17,7 @@ class SandboxesConfig(AppConfig):
         sandbox = self.get_model("Sandbox")
         registries.sweepers[sandbox] = import_string("sandboxes.tasks.advance_sandbox")
         registries.sweepers[self.get_model("Build")] = import_string("sandboxes.tasks.advance_build")
+        registries.sweepers[self.get_model("PullRequest")] = import_string("sandboxes.tasks.advance_pull_request")
         registries.seeds.append(import_string("sandboxes.stock.templates"))
         registries.seeds.append(import_string("sandboxes.stock.models"))
         import_string("sandboxes.panels.register")()

@@ -19,7 +19,8 @@ from personas.briefing import Briefing
 from . import courier, e2b, jobs, keys, preparation, sizes, slots
 from .agents import AGENTS
 from .checkpoints.store import COMMIT
-from .models import Job, Phase, Sandbox
+from .models import Job, Phase, PublishingSettings, Sandbox
+from .models.pull import fill
 from .reasons import Reason
 from .repository import explain
 
@@ -247,9 +248,8 @@ def _prepare(sandbox: Sandbox) -> str:
 
 def work_branch(sandbox: Sandbox) -> str:
     """What the sandbox's work is committed on."""
-    name = f"codecourier/{sandbox.kind}-{sandbox.pk}"
-    slug = slugify(sandbox.title)[:40].strip("-")
-    return f"{name}-{slug}" if slug else name
+    values = {"kind": sandbox.kind, "id": str(sandbox.pk), "title": slugify(sandbox.title)[:40]}
+    return fill(PublishingSettings.of(sandbox.project).branch_pattern, values).rstrip("-/.")
 
 
 def dotenv(variables: list[tuple[str, str]]) -> str:

@@ -52,7 +52,7 @@ class SandboxForm(Dressed, forms.ModelForm[Sandbox]):
         model = Sandbox
         fields = [
             *["template", "designer_model", "checker_model", "effort", "cpu", "memory_mb"],
-            *["repository_url", "branch", "depth", "setup_script"],
+            *["repository_url", "branch", "depth", "publish", "setup_script"],
         ]
         labels = {
             "repository_url": "Repository",

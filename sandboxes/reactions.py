@@ -12,7 +12,8 @@ from codecourier.models import Project
 
 from . import attachments, tasks
 from .checkpoints.store import Store, refs_of
-from .models import Job, Sandbox
+from .models import Checkpoint, Job, PullRequest, Sandbox
+from .publishing import pulls
 from .reasons import Reason
 
 
@@ -28,6 +29,20 @@ def sandbox_moved(row: Sandbox, **_: Any) -> None:
     """An end that nobody asked for is told to whoever made it."""
     if row.final and row.created_by_id and row.reason not in {Reason.USER, Reason.FINISHED}:
         tasks.tell_end.enqueue(row.pk)
+
+
+@receiver(moved, sender=Checkpoint)
+def checkpoint_moved(row: Checkpoint, to: str, **_: Any) -> None:
+    """What is saved may go on to a remote."""
+    if to == Checkpoint.Status.STORED:
+        tasks.publish_checkpoint.enqueue(row.pk)
+
+
+@receiver(moved, sender=PullRequest)
+def pull_request_moved(row: PullRequest, old: str, to: str, **_: Any) -> None:
+    """A new pull request, its end and what holds it back are news."""
+    if to in pulls.NEWS:
+        tasks.tell_pull_request.enqueue(row.pk, to)
 
 
 @receiver(post_delete, sender=Sandbox)

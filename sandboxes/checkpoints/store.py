@@ -120,6 +120,12 @@ class Store:
         if new:
             found.write_text("".join(f"{commit}\n" for commit in [*known, *new]))
 
+    def known(self, commits: Sequence[str]) -> list[str]:
+        """Those of them that are here."""
+        asked = "".join(f"{commit}\n" for commit in commits if COMMIT.match(commit)).encode()
+        rows = self.git("cat-file", "--batch-check=%(objecttype) %(objectname)", given=asked).decode().splitlines()
+        return [row.removeprefix("commit ") for row in rows if row.startswith("commit ")]
+
     def shallow(self) -> bytes:
         """The commits whose parents are not here, a line each."""
         found = self.path / "shallow"

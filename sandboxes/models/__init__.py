@@ -6,6 +6,7 @@ from .config import SessionConfig
 from .job import Event, Job, Output
 from .orphan import Orphan
 from .phase import Phase
+from .pull import PublishingSettings, PullRequest
 from .sample import Sample
 from .sandbox import Kind, Sandbox, Wanted
 from .template import CPU, MEMORY_MB, TIMEOUT_MS, Template
@@ -24,6 +25,8 @@ __all__ = [
     "Orphan",
     "Output",
     "Phase",
+    "PublishingSettings",
+    "PullRequest",
     "Sample",
     "Sandbox",
     "SessionConfig",

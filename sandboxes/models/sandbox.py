@@ -111,6 +111,13 @@ class Sandbox(Lifecycle, Leased):
     continues = models.ForeignKey(
         "sandboxes.Checkpoint", on_delete=models.SET_NULL, null=True, blank=True, related_name="continued"
     )
+    publish = models.CharField(
+        "when a turn succeeded", max_length=10, blank=True,
+        choices={
+            "": "As the project's settings say", "nothing": "Keep the work here", "push": "Push the branch",
+            "request": "Push the branch and open a pull request",
+        },
+    )  # fmt: skip
     # What its work is committed on, and the commit that it began from: empty for a folder that had none.
     work_branch = models.CharField(max_length=200, blank=True)
     start_commit = models.CharField(max_length=64, blank=True)

@@ -223,7 +223,6 @@ def test_which_repositories_are_at_github(url: str, slug: str | None):
     assert github.slug_of(url) == slug
 
 
-def test_an_enterprise_server_has_its_own(hub: GitHub):
-    assert github.origin_of_api("https://api.github.com") == "https://github.com"
-    assert github.origin_of_api("https://git.corp.example/api/v3") == "https://git.corp.example"
+def test_an_enterprise_server_has_its_own():
     assert github.slug_of("https://git.corp.example/a/b.git", "https://git.corp.example") == "a/b"
+    assert github.slug_of("https://github.com/a/b.git", "https://git.corp.example") is None

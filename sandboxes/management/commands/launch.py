@@ -1,6 +1,7 @@
 """`manage.py launch`: one prompt in a sandbox of its own, its output live on stdout."""
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,13 @@ from codecourier import up
 from codecourier.models import Project
 from sandboxes import fleet, readable, watching
 from sandboxes.agents import AGENTS
-from sandboxes.models import Sandbox, Template, Turn
+from sandboxes.models import PublishingSettings, PullRequest, Sandbox, Template, Turn
+from sandboxes.publishing import pulls
 from sandboxes.reasons import Reason
 
 Show = Callable[[dict[str, Any], BaseCommand], None]
+# Until a pull request has to be there.
+PUBLISH_SECONDS = 180
 # As shells say it of a command that Ctrl-C ended.
 INTERRUPTED = 130
 
@@ -37,6 +41,9 @@ class Command(BaseCommand):
         parser.add_argument("--cpu", type=int)
         parser.add_argument("--memory", type=int, metavar="MB")
         parser.add_argument("--timeout", type=int, metavar="MS")
+        parser.add_argument(
+            "--pr", action="store_true", help="Push the work and open a pull request; its address is printed."
+        )
         parser.add_argument("--keep", action="store_true", help="Leave the sandbox running.")
         parser.add_argument("--json", action="store_true", help="One event a line, the record last.")
         parser.epilog = "Ctrl-C stops the sandbox; a second one leaves without waiting for its end."
@@ -48,10 +55,12 @@ class Command(BaseCommand):
             raise CommandError("The prompt is empty. Write what to do, or - to read it from stdin.", returncode=2)
         try:
             with up.stack(say=self.note):
-                record = run(start(prompt, options), options, self)
+                sandbox = start(prompt, options)
+                record = run(sandbox, options, self)
+                published = not options["pr"] or publish(sandbox, self)
         except up.UpError as error:
             raise CommandError(str(error), returncode=2) from error
-        if record["turn"] != Turn.Status.SUCCEEDED:
+        if record["turn"] != Turn.Status.SUCCEEDED or not published:
             sys.exit(1)
 
     def note(self, line: str) -> None:
@@ -70,8 +79,12 @@ def start(prompt: str, options: dict[str, Any]) -> Sandbox:
         known = ", ".join(sorted(Template.objects.filter(active=True).values_list("tool", flat=True).distinct()))
         raise CommandError(f"There is no tool {options['tool']!r}. Known: {known}.", returncode=2)
     check_agent(options)
+    chosen = fields(project, template, options)
+    if options["pr"] and pulls.account(project, chosen["repository_url"]) is None:
+        text = "A pull request needs a repository at GitHub, and a GitHub key of the project that may write to it."
+        raise CommandError(text, returncode=2)
     try:
-        return fleet.launch(project, None, template=template, prompt=prompt, **fields(project, template, options))
+        return fleet.launch(project, None, template=template, prompt=prompt, **chosen)
     except ValidationError as error:
         raise CommandError(
             " ".join(f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()), returncode=2
@@ -100,6 +113,7 @@ def fields(project: Project, template: Template, options: dict[str, Any]) -> dic
         "designer_model": options["model"].strip(),
         "effort": options["effort"],
         "labels": {"source": "command"},
+        "publish": PublishingSettings.Auto.REQUEST if options["pr"] else "",
     }
     return chosen | ({"timeout_ms": options["timeout"]} if options["timeout"] else {})
 
@@ -121,6 +135,34 @@ def run(sandbox: Sandbox, options: dict[str, Any], command: BaseCommand) -> dict
     record = watching.record(sandbox, turn)
     closing(record, options, command)
     return record
+
+
+def publish(sandbox: Sandbox, command: BaseCommand) -> bool:
+    """Wait for the pull request and print its address; False, with the reason said, when there is none."""
+    end = time.monotonic() + PUBLISH_SECONDS
+    while time.monotonic() < end:
+        row = PullRequest.objects.filter(sandbox=sandbox).first()
+        if row and row.status not in {PullRequest.Status.PUSHING, PullRequest.Status.PUSHED}:
+            break
+        if row is None and not unfinished(sandbox):
+            command.stderr.write("· no pull request: nothing was changed that could be pushed")
+            return False
+        time.sleep(0.3)
+    else:
+        command.stderr.write("· The pull request is not there yet; the portal goes on with it.")
+        return False
+    command.stderr.write(
+        f"· pull request {PullRequest.Status(row.status).label.lower()}{f': {row.detail}' if row.detail else ''}"
+    )
+    if row.url:
+        command.stdout.write(row.url)
+    return bool(row.url) and not row.detail
+
+
+def unfinished(sandbox: Sandbox) -> bool:
+    """Work of it is still on its way out of the machine, or on to the remote."""
+    stored = sandbox.checkpoints.stored().exists() and sandbox.turns.filter(status=Turn.Status.SUCCEEDED).exists()
+    return stored or sandbox.checkpoints.open().exists()
 
 
 def end(watch: watching.Watch, reason: str, show: Show, command: BaseCommand) -> None:
