@@ -226,7 +226,7 @@ def _checks(runs: Any, statuses: Any) -> list[dict[str, str]]:
     found = [
         {
             "name": run["name"], "status": run["status"], "conclusion": run["conclusion"] or "",
-            "url": run["details_url"] or run["html_url"] or "", "summary": _output(run.get("output") or {}),
+            "url": _link(run["details_url"] or run["html_url"]), "summary": _output(run.get("output") or {}),
         }
         for run in runs["check_runs"]
     ]  # fmt: skip
@@ -234,10 +234,15 @@ def _checks(runs: Any, statuses: Any) -> list[dict[str, str]]:
         pending = status["state"] == "pending"
         found.append({
             "name": status["context"], "status": "in_progress" if pending else "completed",
-            "conclusion": "" if pending else status["state"], "url": status["target_url"] or "",
+            "conclusion": "" if pending else status["state"], "url": _link(status["target_url"]),
             "summary": (status["description"] or "")[:TEXT],
         })  # fmt: skip
     return sorted(found, key=lambda check: check["name"])
+
+
+def _link(url: str | None) -> str:
+    """An address that may be linked to: whoever reports a check chooses it."""
+    return url if url and url.startswith(("https://", "http://")) else ""
 
 
 def _output(output: Mapping[str, Any]) -> str:
@@ -246,7 +251,8 @@ def _output(output: Mapping[str, Any]) -> str:
 
 def _review(review: Mapping[str, Any]) -> dict[str, str]:
     return {
-        "who": _who(review), "state": review["state"].lower(), "body": (review["body"] or "")[:TEXT],
+        "who": _who(review), "state": review["state"].lower(),
+        "said": review["state"].replace("_", " ").lower(), "body": (review["body"] or "")[:TEXT],
         "at": review.get("submitted_at") or "",
     }  # fmt: skip
 
@@ -254,7 +260,7 @@ def _review(review: Mapping[str, Any]) -> dict[str, str]:
 def _comment(comment: Mapping[str, Any]) -> dict[str, str]:
     return {
         "who": _who(comment), "body": (comment["body"] or "")[:TEXT], "at": comment["created_at"],
-        "url": comment["html_url"], "path": comment.get("path") or "",
+        "url": _link(comment["html_url"]), "path": comment.get("path") or "",
         "line": str(comment.get("line") or comment.get("original_line") or ""),
     }  # fmt: skip
 

@@ -9,9 +9,11 @@ from codecourier.registries import Card, Panel, Tab
 
 from . import configuring, fleet
 from .models import Kind, Sandbox, SessionConfig, Turn
+from .publishing import configuring as work
 
 RECENT = 8
 PANEL = Panel(order=20, title="Sandboxes", icon="box", url="sandboxes:list", key="s")
+PULLS = Panel(order=30, title="Pull requests", icon="git-pull-request", url="sandboxes:pulls", key="p")
 
 
 def running(project: Any) -> int:
@@ -62,9 +64,10 @@ def hold(project: Any) -> str:
 
 def register() -> None:
     """Called once, when the app is ready."""
-    registries.panels.append(PANEL)
+    registries.panels += [PANEL, PULLS]
     registries.running.append(running)
     registries.cards.append(card)
     registries.uses.append(use)
     registries.holds.append(hold)
     registries.tabs["sandboxes"] = Tab("Sandboxes", configuring.tab)
+    registries.tabs["work"] = Tab("Work", work.tab)

@@ -17,13 +17,14 @@ from personas.models import ModelChoice
 from . import attachments, e2b
 from .agents import AGENTS
 from .bill import bill
-from .models import Job, Phase, Sandbox, Turn
+from .models import Checkpoint, Job, Phase, PullRequest, Sandbox, Turn
+from .publishing.buttons import buttons
 
 # How many past boots of the project say what is usual, and how few don't.
 USUAL_OF = 20
 USUAL_MIN = 3
 SLACK = timedelta(seconds=2)
-PARTS = ("heading", "notice", "source", "timeline", "queue", "facts")
+PARTS = ("heading", "notice", "source", "timeline", "queue", "work", "facts")
 TABS = {
     "conversation": "Conversation",
     "output": "Output",
@@ -67,8 +68,26 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "models": SimpleLazyObject(lambda: ModelChoice.offered(sandbox.tool)),
         "limits": {"file": attachments.FILE_BYTES, "message": attachments.MESSAGE_BYTES},
         "bill": bill(sandbox, turns, phases),
+        **work_of(sandbox),
         "last": next((turn for turn in reversed(turns) if turn.model or turn.effort), None),
     }
+
+
+def work_of(sandbox: Sandbox) -> dict[str, Any]:
+    """What is saved of its work, where that is by now, and what can be done about it."""
+    rows = list(sandbox.checkpoints.order_by("-id")[:20])
+    pull = PullRequest.objects.filter(sandbox=sandbox).first()
+    saved = next((row for row in rows if row.status == Checkpoint.Status.STORED), None)
+    last = next((row for row in rows if row.final), None)
+    work = {
+        "saved": saved,
+        "saving": next((row for row in rows if not row.final), None),
+        # The last word on the work is that it could not be saved.
+        "lost": last if last and last.status == Checkpoint.Status.FAILED else None,
+        "buttons": buttons(pull, bool(saved and sandbox.repository_url)),
+        "shown": bool(rows or pull),
+    }
+    return {"pull": pull, "work": work}
 
 
 def opened(sandbox: Sandbox, tab: str, job: Job | None) -> str:

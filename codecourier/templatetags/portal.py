@@ -14,13 +14,14 @@ register = template.Library()
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 COLOURS = {
-    **dict.fromkeys(["running", "succeeded", "success"], "green"),
-    **dict.fromkeys(["creating", "starting", "info"], "blue"),
+    **dict.fromkeys(["running", "succeeded", "success", "open", "pushed"], "green"),
+    **dict.fromkeys(["creating", "starting", "info", "pushing"], "blue"),
+    "merged": "purple",
     **dict.fromkeys(["paused", "stopping", "pausing", "interrupted", "warning"], "yellow"),
-    **dict.fromkeys(["error", "failed", "lost"], "red"),
+    **dict.fromkeys(["error", "failed", "lost", "blocked"], "red"),
 }
 SMALLEST = Decimal("0.0001")
-MOVING = frozenset({"creating", "running", "starting", "stopping", "pausing"})
+MOVING = frozenset({"creating", "running", "starting", "stopping", "pausing", "pushing"})
 
 
 def words(seconds: float) -> str:

@@ -67,6 +67,8 @@ class PullRequest(Lifecycle, Leased):
         Status.MERGED: frozenset(),
     }
     LIVE: ClassVar = (Status.DRAFT, Status.OPEN)
+    # How a check can end that holds a pull request up (https://docs.github.com/rest/checks/runs).
+    BAD: ClassVar = frozenset({"failure", "timed_out", "cancelled", "action_required", "startup_failure", "error"})
 
     sandbox = models.OneToOneField(Sandbox, on_delete=models.CASCADE, related_name="pull_request")
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="pull_requests")
@@ -124,12 +126,21 @@ class PullRequest(Lifecycle, Leased):
         return [f"sandbox:{self.sandbox_id}", f"project:{self.project_id}"]
 
     @property
+    def failed_checks(self) -> list[dict[str, str]]:
+        """Those that somebody has to do something about."""
+        return [check for check in self.checks if check["conclusion"] in self.BAD]
+
+    @property
+    def last_comment(self) -> dict[str, str]:
+        """The newest; empty without any."""
+        return self.comments[-1] if self.comments else {}
+
+    @property
     def verdict(self) -> str:
         """Of all checks together: `running`, `failed`, `passed`, empty without any."""
         if any(check["status"] != "completed" for check in self.checks):
             return "running"
-        bad = {"failure", "timed_out", "cancelled", "action_required", "startup_failure", "error"}
-        if any(check["conclusion"] in bad for check in self.checks):
+        if self.failed_checks:
             return "failed"
         return "passed" if self.checks else ""
 

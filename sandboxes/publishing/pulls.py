@@ -16,11 +16,12 @@ from django.utils import timezone
 
 from codecourier import audit, git, github, registries, remotes
 from codecourier.models import Notification, Project, User
+from sandboxes import turns
 from sandboxes.checkpoints.store import Store, refs_of
 from sandboxes.models import Checkpoint, PublishingSettings, PullRequest, Sandbox, Turn
 from sandboxes.turns import NotPossible
 
-from . import text
+from . import feedback, text
 from .merge import Conflict, fetch, merged
 from .push import PushError, explained, heads, push
 from .scan import findings
@@ -143,6 +144,22 @@ def update(row: PullRequest, user: User) -> None:
     with transaction.atomic():
         audit.note(user, "pull_request.asked", row, what="update")
         again(row, update_asked=True, target="")
+
+
+def send_checks(row: PullRequest, user: User) -> None:
+    """The failed checks to the agent, as the next turn."""
+    _send(row, user, feedback.failed_checks(row), "No check has failed.")
+
+
+def send_comments(row: PullRequest, user: User) -> None:
+    """What reviewers wrote to the agent, as the next turn."""
+    _send(row, user, feedback.review_comments(row), "Nobody has written anything yet.")
+
+
+def _send(row: PullRequest, user: User, text: str, nothing: str) -> None:
+    if not text:
+        raise NotPossible(nothing)
+    turns.send(row.sandbox, user, text)
 
 
 def advance(row: PullRequest) -> None:

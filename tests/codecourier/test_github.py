@@ -168,6 +168,16 @@ def test_checks_reviews_and_comments_are_read(account: Account, hub: GitHub):
     }
 
 
+def test_no_address_is_taken_over_that_is_none(account: Account, hub: GitHub):
+    opened(account)
+    (pull,) = hub.pulls
+    hub.check(pull, "tests", "failure")
+    hub.runs[hub.head(SHOP, "work")][0] |= {"details_url": "javascript:alert(1)"}
+    found = github.read(account, SHOP, 1, {})
+    assert found.checks
+    assert found.checks[0]["url"] == ""
+
+
 def test_what_did_not_change_is_not_read_again(account: Account, hub: GitHub):
     opened(account)
     (pull,) = hub.pulls
