@@ -4,9 +4,10 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from django.conf import settings
 
@@ -14,6 +15,7 @@ from django.conf import settings
 HELPER = '!f() { test "$1" = get && echo "username=$COURIER_GIT_USER" && echo "password=$COURIER_GIT_KEY"; }; f'
 # Shown of what git said.
 TAIL = 2000
+CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,21 @@ def run(
 
 def lines(words: Sequence[str | Path], *, at: Path, given: bytes = b"") -> Iterator[bytes]:
     """What a command prints, line by line as it comes, without their ends; GitError at the end when it failed."""
+    with _printing(words, at, given) as printed:
+        for line in printed:
+            yield line.rstrip(b"\n")
+
+
+def chunks(words: Sequence[str | Path], *, at: Path) -> Iterator[bytes]:
+    """The same for what has no lines, in pieces of at most CHUNK bytes."""
+    with _printing(words, at, b"") as printed:
+        while piece := printed.read(CHUNK):
+            yield piece
+
+
+@contextmanager
+def _printing(words: Sequence[str | Path], at: Path, given: bytes) -> Iterator[IO[bytes]]:
+    """A command's output while it runs; whoever stops reading ends it."""
     command = ["git", "-C", str(at), "-c", "safe.directory=*", *map(str, words)]
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as said:
         source.write(given)
@@ -88,12 +105,11 @@ def lines(words: Sequence[str | Path], *, at: Path, given: bytes = b"") -> Itera
             command, env=environment(), stdin=source, stdout=subprocess.PIPE, stderr=said
         ) as process:  # fmt: skip
             try:
-                for line in process.stdout or ():
-                    yield line.rstrip(b"\n")
-            except GeneratorExit:
+                yield cast(IO[bytes], process.stdout)
+            except BaseException:
                 process.kill()
                 raise
-        if process.returncode > 0:
+        if process.returncode:
             said.seek(0)
             raise GitError(f"git {words[0]}", said.read()[-TAIL:].decode(errors="replace"))
 

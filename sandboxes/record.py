@@ -30,6 +30,7 @@ TABS = {
     "output": "Output",
     "terminal": "Terminal",
     "files": "Files",
+    "changes": "Changes",
     "previews": "Previews",
     "timeline": "Timeline",
     "injected": "Injected",

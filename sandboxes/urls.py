@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import conversation, files, output, pages, previews, publishing, usage, verbs
+from .views import changes, conversation, files, output, pages, previews, publishing, usage, verbs
 
 app_name = "sandboxes"
 urlpatterns = [
@@ -28,6 +28,9 @@ urlpatterns = [
     path("sandboxes/<int:pk>/files/remove/", files.remove, name="file-remove"),
     path("sandboxes/<int:pk>/previews/", previews.servers, name="previews"),
     path("sandboxes/<int:pk>/previews/<int:port>/", previews.enter, name="preview-enter"),
+    path("sandboxes/<int:pk>/changes/", changes.changes, name="changes"),
+    path("sandboxes/<int:pk>/changes/file/", changes.one, name="changes-file"),
+    path("sandboxes/<int:pk>/changes/<slug:kind>/", changes.download, name="changes-download"),
     path("sandboxes/<int:pk>/work/<slug:verb>/", publishing.do, name="work"),
     path("pull-requests/", publishing.index, name="pulls"),
     path("jobs/<int:job>/output.log", output.job_log, name="job-log"),

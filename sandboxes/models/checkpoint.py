@@ -78,6 +78,12 @@ class Checkpoint(Lifecycle):
             models.CheckConstraint(condition=~Q(status="stored") | ~Q(commit=""), name="stored_checkpoint_has_commit"),
         ]
 
+    @property
+    def label(self) -> str:
+        """What it is called where one is chosen."""
+        cause = f"After “{' '.join(self.turn.prompt.split())[:40]}”" if self.turn else str(self.get_cause_display())
+        return f"{self.created_at:%d %b %H:%M} · {cause}"
+
     def __str__(self) -> str:
         return f"checkpoint {self.pk} of sandbox {self.sandbox_id}"
 

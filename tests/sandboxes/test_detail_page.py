@@ -143,7 +143,7 @@ def test_htmx_gets_the_live_parts_and_others_a_redirect(member_client: Client, s
     text = post(member_client, sandbox, "stop", live=True).content.decode()
     for part in ("heading", "notice", "source", "timeline", "queue", "facts"):
         assert f'id="{part}"' in text
-    assert text.count('hx-swap-oob="morph"') == 6
+    assert text.count('hx-swap-oob="morph"') == 7
     assert "<html" not in text
 
 

@@ -57,7 +57,6 @@ def test_saved_work_is_shown_with_what_is_not_in_it(member_client: Client, sandb
     for text in (
         "4 files",
         "+12",
-        "−3",
         "Open pull request",
         "Push branch",
         "Not in it: big.bin",
@@ -185,7 +184,10 @@ def test_the_settings_preview_and_save(owner: User, project: Project):
 
 @pytest.mark.parametrize(
     ("pattern", "told"),
-    [("same-for-all", "{id} has to be in it"), ("{id}-{nonsense}", "nothing to fill in"), ("{id}..{title}", "name of a branch")],
+    [
+        ("same-for-all", "{id} has to be in it"), ("{id}-{nonsense}", "nothing to fill in"),
+        ("{id}..{title}", "name of a branch"),
+    ],
 )  # fmt: skip
 def test_a_bad_pattern_is_told(owner: User, project: Project, pattern: str, told: str):
     answer = signed_in(owner).post("/p/rocket/settings/work/", {"branch_pattern": pattern, "auto": "push", "body": "x"})

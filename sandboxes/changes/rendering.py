@@ -1,0 +1,92 @@
+"""A file's diff as rows of HTML: coloured, redacted, in one column or two."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from django.utils.html import escape
+from django.utils.safestring import SafeString
+from unidiff.errors import UnidiffParseError
+from unidiff.patch import PatchSet
+
+from codecourier import code
+from codecourier.redact import Redactor
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One side's line; `sign` is "+", "-" or " "."""
+
+    sign: str
+    number: int | None
+    html: SafeString
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Two sides of a row; in one column just one of them, or the same on both. `head` begins a hunk."""
+
+    old: Line | None = None
+    new: Line | None = None
+    head: str = ""
+
+    @property
+    def only(self) -> Line | None:
+        """What one column shows."""
+        return self.new or self.old
+
+
+def rows(patch: str, path: str, redactor: Redactor, *, split: bool) -> list[Row]:
+    """Every hunk with its lines; ValueError for what is no diff."""
+    try:
+        files = PatchSet(patch)
+    except UnidiffParseError as error:
+        raise ValueError(f"This diff can't be read: {error}.") from error
+    found: list[Row] = []
+    for file in files:
+        for hunk in file:
+            where = f"Lines {hunk.target_start} to {hunk.target_start + max(hunk.target_length, 1) - 1}"
+            found.append(
+                Row(head=f"{where}{f' · {redactor.redact_text(hunk.section_header)}' if hunk.section_header else ''}")
+            )
+            found += _hunk(hunk, path, redactor, split=split)
+    return found
+
+
+def _hunk(hunk: Any, path: str, redactor: Redactor, *, split: bool) -> Iterator[Row]:
+    lines = [line for line in hunk if line.line_type in "+- "]
+    old = _side([line for line in lines if not line.is_added], path, redactor, old=True)
+    new = _side([line for line in lines if not line.is_removed], path, redactor, old=False)
+    gone: list[Line] = []
+    come: list[Line] = []
+    for line in lines:
+        if line.is_removed:
+            gone.append(next(old))
+        elif line.is_added:
+            come.append(next(new))
+        else:
+            yield from _block(gone, come, split=split)
+            gone, come = [], []
+            yield Row(next(old), next(new))
+    yield from _block(gone, come, split=split)
+
+
+def _block(gone: list[Line], come: list[Line], *, split: bool) -> Iterator[Row]:
+    if split:
+        yield from (Row(old, new) for old, new in zip_longest(gone, come))
+    else:
+        yield from (Row(old=line) for line in gone)
+        yield from (Row(new=line) for line in come)
+
+
+def _side(lines: list[Any], path: str, redactor: Redactor, *, old: bool) -> Iterator[Line]:
+    texts = [line.value.rstrip("\n").rstrip("\r") for line in lines]
+    shown = redactor.redact_text("\n".join(texts)).split("\n")
+    if len(shown) != len(texts):  # a secret of several lines: none of them is shown
+        shown = ["[redacted]"] * len(texts)
+    html = code.coloured("\n".join(shown), filename=path).split("\n")
+    html = html if len(html) == len(texts) else [escape(text) for text in shown]
+    for line, text in zip(lines, html, strict=True):
+        number = line.source_line_no if old else line.target_line_no
+        yield Line(line.line_type, number, SafeString(text))

@@ -1,0 +1,128 @@
+"""The changes of a sandbox: the whole diff a page at a time, one file's lines, and what can be taken home."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import content_disposition_header, urlencode
+from django.views.decorators.http import require_safe
+
+from codecourier import git
+from codecourier.redact import Redactor
+from sandboxes.changes import reading, rendering
+from sandboxes.changes.reading import Change, Comparison
+from sandboxes.checkpoints.store import ref_of
+from sandboxes.models import Sandbox
+
+from .pages import sandbox_of
+
+PAGE = 100
+DOWNLOADS = [
+    ("patch", "Patch, for git apply"), ("bundle", "Bundle, for git fetch"), ("zip", "Zip of all files"),
+]  # fmt: skip
+# Files whose lines are there at once, so that the first look shows something: as long as they are short.
+AT_ONCE, AT_ONCE_LINES = 4, 120
+
+
+def asked(request: HttpRequest, slug: str, pk: int) -> tuple[Sandbox, Comparison]:
+    """Whose work, and which two states of it."""
+    sandbox = sandbox_of(request, slug, pk)
+    return sandbox, reading.comparison(sandbox, request.GET.get("from", ""), request.GET.get("to", ""))
+
+
+@require_safe
+def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """The tree and the files of one page: to htmx as a part, to anybody else as a page."""
+    sandbox, found = asked(request, slug, pk)
+    split = request.GET.get("view") == "split"
+    context: dict[str, Any] = {
+        "sandbox": sandbox,
+        "project": sandbox.project,
+        "found": found,
+        "split": split,
+        "downloads": DOWNLOADS,
+    }
+    names = {"from": found.base_name, "to": found.head_name, "view": "split" if split else "unified"}
+    context |= {
+        "query": urlencode(names),
+        "names": names,
+        "other": urlencode(names | {"view": "unified" if split else "split"}),
+    }
+    if not found.empty:
+        try:
+            context |= listed(request, sandbox, found, split=split)
+        except git.GitError as error:
+            context["problem"] = f"The portal's repository can't be read: {error}"
+    part = "HX-Request" in request.headers
+    return render(request, f"sandboxes/{'_changes_view' if part else 'changes_detail'}.html", context)
+
+
+def listed(request: HttpRequest, sandbox: Sandbox, found: Comparison, *, split: bool) -> dict[str, Any]:
+    """All files in the tree, those of the page with what is shown of them at once."""
+    every = reading.changes(found)
+    shown = every[: reading.MOST_FILES]
+    page = Paginator(shown, PAGE).get_page(request.GET.get("page"))
+    redactor = Redactor(sandbox.project.secrets())
+    entries, at_once = [], AT_ONCE
+    for change in page.object_list:
+        entry: dict[str, Any] = {"change": change}
+        if at_once and not change.folded and not change.binary and change.lines <= AT_ONCE_LINES:
+            entry |= lines_of(found, change, redactor, split=split)
+            at_once -= 1
+        entries.append(entry)
+    places = {change.key: number // PAGE + 1 for number, change in enumerate(shown)}
+    return {
+        "entries": entries, "page": page, "tree": reading.tree(shown), "places": places, "total": len(every),
+        "more": len(every) - len(shown),
+        "additions": sum(change.additions or 0 for change in every),
+        "deletions": sum(change.deletions or 0 for change in every),
+    }  # fmt: skip
+
+
+def lines_of(found: Comparison, change: Change, redactor: Redactor, *, split: bool) -> dict[str, Any]:
+    """The rows of a file, or the sentence why there are none."""
+    text, cut = reading.patch(found, change)
+    try:
+        return {"rows": rendering.rows(text, change.path, redactor, split=split), "cut": cut, "ready": True}
+    except ValueError as error:
+        return {"problem": str(error), "ready": True}
+
+
+@require_safe
+def one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """The lines of one file of the diff."""
+    sandbox, found = asked(request, slug, pk)
+    path, split = request.GET.get("path", ""), request.GET.get("view") == "split"
+    try:
+        change = next((one for one in reading.changes(found) if one.path == path), None) if not found.empty else None
+        if change is None:
+            raise Http404
+        entry = lines_of(found, change, Redactor(sandbox.project.secrets()), split=split)
+    except git.GitError as error:
+        entry = {"problem": f"The portal's repository can't be read: {error}", "ready": True}
+    return render(request, "sandboxes/_changes_lines.html", {"entry": entry, "split": split})
+
+
+@require_safe
+def download(request: HttpRequest, slug: str, pk: int, kind: str) -> HttpResponse | StreamingHttpResponse:
+    """A patch, a bundle or a zip of what is compared, streamed."""
+    sandbox, found = asked(request, slug, pk)
+    if found.empty:
+        return redirect("sandboxes:detail", slug, pk)
+    makers: dict[str, tuple[str, Callable[[], Iterator[bytes]]]] = {
+        "patch": ("text/x-diff", lambda: reading.whole_patch(found)),
+        "bundle": ("application/octet-stream", lambda: reading.bundle(found, ref_of(pk, int(found.head_name)))),
+        "zip": ("application/zip", lambda: reading.archive(found)),
+    }
+    if kind not in makers:
+        raise Http404
+    content_type, make = makers[kind]
+    disposition = content_disposition_header(True, f"sandbox-{sandbox.pk}-{found.head_name}.{kind}") or "attachment"
+    headers = {
+        "Content-Disposition": disposition,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }
+    return StreamingHttpResponse(make(), content_type=content_type, headers=headers)
