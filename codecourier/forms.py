@@ -17,6 +17,7 @@ class Dressed(forms.BaseForm):
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             kind = "form-select" if isinstance(field, forms.ChoiceField) else "form-control"
+            kind = "form-check-input" if isinstance(field, forms.BooleanField) else kind
             attrs = field.widget.attrs
             attrs["class"] = f"{kind} {attrs.get('class', '')}".strip()
             if field.help_text:

@@ -11,8 +11,9 @@ from typing import IO, Any, BinaryIO, cast
 
 from django.conf import settings
 
-# Reads the key from the environment of this one process: it is never an argument, never a file.
-HELPER = '!f() { test "$1" = get && echo "username=$COURIER_GIT_USER" && echo "password=$COURIER_GIT_KEY"; }; f'
+# Reads the key from the environment of this one process: it is never an argument, never a file. The courier passes on
+# all that does not begin with COURIER_.
+HELPER = '!f() { test "$1" = get && echo "username=$CODECOURIER_GIT_USER" && echo "password=$CODECOURIER_GIT_KEY"; }; f'
 # Shown of what git said.
 TAIL = 2000
 CHUNK = 64 * 1024
@@ -35,7 +36,7 @@ class Credential:
         """The environment of that command: `user:password`, or a token as GitHub takes it."""
         user, colon, password = self.secret.partition(":")
         user, password = (user, password) if colon else ("x-access-token", self.secret)
-        return {"COURIER_GIT_USER": user, "COURIER_GIT_KEY": password}
+        return {"CODECOURIER_GIT_USER": user, "CODECOURIER_GIT_KEY": password}
 
 
 class GitError(Exception):

@@ -25,15 +25,15 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler], **shared: object) -> Iterator[str]:
+def serving(handler: type[BaseHTTPRequestHandler], address: str = "127.0.0.1", **shared: object) -> Iterator[str]:
     """Its URL, while it runs. `shared` are attributes of the handler's `self.server`."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer((address, 0), handler)
     server.daemon_threads = True
     vars(server).update(shared)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://{address}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

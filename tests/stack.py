@@ -57,8 +57,9 @@ def http_status(url: str) -> int:
 class Stack:
     """Processes by name; each can be killed and started again."""
 
-    def __init__(self, state: Path, database_url: str, **env: str) -> None:
+    def __init__(self, state: Path, database_url: str, reach: str = "", **env: str) -> None:
         self.state = state
+        self.reach = reach  # HOST:PORT on loopback that sandboxes may speak to
         self.host_port, self.web_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -87,7 +88,9 @@ class Stack:
 
     def host_options(self) -> list[str]:
         """Where the host listens and keeps its state."""
-        return ["--port", str(self.host_port), "--state", str(self.state / "host"), "--disk-mb", str(DISK_MB)]
+        return ["--port", str(self.host_port), "--state", str(self.state / "host"), "--disk-mb", str(DISK_MB)] + (
+            ["--allow-private", self.reach] if self.reach else []
+        )
 
     def start(self, *names: str) -> None:
         """Start processes; the host's first lines go where the gateway reads them."""
@@ -195,10 +198,10 @@ def own_database(state: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running(state: Path, **env: str) -> Iterator[Stack]:
+def running(state: Path, reach: str = "", **env: str) -> Iterator[Stack]:
     """The whole stack on a database of its own, all of it gone afterwards."""
     with own_database(state) as url:
-        stack = Stack(state, url, **env)
+        stack = Stack(state, url, reach, **env)
         try:
             stack.start("host", "worker", "relay", "web")
             yield stack

@@ -78,7 +78,7 @@ def test_no_key_is_an_argument_or_in_a_message():
     held = git.Credential("https://github.com", GITHUB)
     assert GITHUB not in repr(held)
     assert GITHUB not in " ".join(held.options)
-    assert held.env == {"COURIER_GIT_USER": "x-access-token", "COURIER_GIT_KEY": GITHUB}
+    assert held.env == {"CODECOURIER_GIT_USER": "x-access-token", "CODECOURIER_GIT_KEY": GITHUB}
 
 
 @pytest.mark.parametrize("origin", ["", "git.example.com", "https://git.example.com/path", "ftp://git.example.com"])

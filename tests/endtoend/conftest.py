@@ -11,6 +11,8 @@ from django.db import connections
 
 from sandboxes import fleet
 from sandboxes.models import Job, Output, Sandbox, Turn
+from tests.githubserver.contract import contract
+from tests.githubserver.server import GitHub, github
 from tests.stack import Stack, running, wait_for
 
 
@@ -78,14 +80,24 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="package")
+def github_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[GitHub]:
+    """GitHub, which the portal and the sandboxes can reach: 127.0.0.1 would be the sandbox itself."""
+    folder = Path(pytestconfig.cache.mkdir("github-openapi"))
+    with github(tmp_path_factory.mktemp("github"), contract(folder), "127.0.0.2") as hub:
+        yield hub
+
+
+@pytest.fixture(scope="package")
 def running_stack(
-    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory, github_server: GitHub
 ) -> Iterator[Stack]:
     """The real processes, started once for these tests."""
     state = tmp_path_factory.mktemp("stack")
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "STATE", state)
-        with running(state) as stack:
+        patch.setitem(settings.PROVIDER_URLS, "github", github_server.api)
+        reach = github_server.url.removeprefix("http://")
+        with running(state, reach, CODECOURIER_GITHUB_BASE_URL=github_server.api) as stack:
             yield stack
         connections.close_all()
 

@@ -146,6 +146,12 @@ class Handler(Quiet):
 
     protocol_version = "HTTP/1.1"
 
+    def end_headers(self) -> None:
+        """Say so where the connection ends with the answer (RFC 9112, 9.6)."""
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        super().end_headers()
+
     @property
     def hub(self) -> GitHub:
         return cast(GitHub, cast(Any, self.server).hub)
@@ -429,10 +435,10 @@ ROUTES: dict[tuple[str, str], Callable[..., tuple[int, Any]]] = {
 
 
 @contextmanager
-def github(folder: Path, contract: Contract) -> Iterator[GitHub]:
+def github(folder: Path, contract: Contract, address: str = "127.0.0.1") -> Iterator[GitHub]:
     """A server with nothing on it; leaving checks that everybody kept to the contract."""
     hub = GitHub(folder, contract)
-    with serving(Handler, hub=hub) as url:
+    with serving(Handler, address, hub=hub) as url:
         hub.url = url
         yield hub
     assert not hub.broken, "\n".join(hub.broken)

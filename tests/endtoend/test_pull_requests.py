@@ -1,0 +1,88 @@
+"""A private repository, all the way: cloned, worked on, pushed, asked to be reviewed; its key is left nowhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codecourier.models import Project, ProviderKey
+from sandboxes import e2b, fleet, turns
+from sandboxes.models import PullRequest, Sandbox
+from sandboxes.publishing import pulls
+from tests.endtoend.conftest import end, turn_of
+from tests.githubserver.server import TOKEN, GitHub
+from tests.sandboxes.repositories import git, make
+from tests.stack import Stack, wait_for
+
+SEARCH = (Path(__file__).parents[1] / "agents" / "search.py").read_bytes()
+WORK = "git log --format=%s; echo two >> a.txt; env; git config --list"
+
+
+@pytest.fixture
+def project(stack: Stack, github_server: GitHub, tmp_path: Path) -> Project:
+    """A project whose repository is private."""
+    project, _ = stack.project()
+    ProviderKey.objects.create(project=project, provider="github", secret=TOKEN)
+    if not github_server.at("acme/shop").exists():
+        github_server.repository("acme/shop", make(tmp_path / "seed", a__txt="one\n"))
+    return project
+
+
+def settled(sandbox: Sandbox, commits: int) -> PullRequest:
+    """Its pull request once so many commits are in it."""
+
+    def there() -> PullRequest | None:
+        row = PullRequest.objects.filter(sandbox=sandbox, status__in=PullRequest.LIVE).first()
+        return row if row and sandbox.checkpoints.stored().count() == commits else None
+
+    return wait_for(there, "the pull request")
+
+
+def test_private_work_becomes_one_pull_request_and_the_key_stays_outside(
+    stack: Stack, project: Project, github_server: GitHub
+) -> None:
+    hub, url = github_server, f"{github_server.url}/acme/shop.git"
+    sandbox = stack.launch(project, WORK, repository_url=url, publish="request")
+    turn = turn_of(sandbox)
+    assert turn.status == "succeeded", turn.detail
+    row = settled(sandbox, 1)
+    (pull,) = hub.pulls
+    assert git(hub.at("acme/shop"), "show", f"{pull.head}:a.txt").splitlines() == ["one", "two"]
+    machine = e2b.machine_of(sandbox)
+    machine.write({"/tmp/search.py": SEARCH}, "bring the search")
+    found = json.loads(machine.run(f"python3 /tmp/search.py {TOKEN[::-1]}", "search the machine", seconds=60))
+    # What the machine's daemon has carried may linger in its own memory; nobody else can read that.
+    assert [place for place in found[TOKEN[::-1]] if not place.startswith("memory")] == []
+    assert all(TOKEN not in path.read_text(errors="replace") for path in (stack.state / "log").iterdir())
+    assert TOKEN not in pull.body + pull.title
+    # The worker dies with the next turn's work on its way: the same branch and request have it afterwards.
+    turns.send(sandbox, None, "echo three >> a.txt")
+    wait_for(lambda: sandbox.checkpoints.count() > 1, "the next checkpoint")
+    stack.kill("worker")
+    stack.start("worker")
+    row = settled(sandbox, 2)
+
+    def pushed() -> bool:
+        row.refresh_from_db()
+        return git(hub.at("acme/shop"), "show", f"{pull.head}:a.txt").splitlines() == ["one", "two", "three"]
+
+    wait_for(pushed, "the second push")
+    assert len(hub.pulls) == 1
+    end(sandbox)
+
+
+def test_work_goes_on_elsewhere_when_the_machine_is_lost(stack: Stack, project: Project, github_server: GitHub) -> None:
+    sandbox = stack.launch(project, "echo mine > b.txt", repository_url=f"{github_server.url}/acme/shop.git")
+    turn_of(sandbox)
+    wait_for(sandbox.checkpoints.stored().exists, "the checkpoint")
+    sandbox.refresh_from_db()
+    e2b.kill(e2b.local_provider(), sandbox.provider_id)
+    row = pulls.publish(sandbox, None)
+
+    def pushed() -> bool:
+        row.refresh_from_db()
+        return row.status == "pushed"
+
+    wait_for(pushed, "the push")
+    assert git(github_server.at("acme/shop"), "show", f"{row.branch}:b.txt") == "mine"
+    fleet.stop(sandbox, None)
