@@ -16,7 +16,7 @@ from tests.browser.conftest import Web, open_as
 
 AXE = settings.BASE_DIR / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("conversation", "output", "timeline", "files", "terminal", "previews", "usage")
-SETTINGS = ("general", "agents", "machines", "sandboxes", "keys", "variables", "history", "end")
+SETTINGS = ("general", "agents", "machines", "sandboxes", "work", "keys", "variables", "history", "end")
 OWN = ["/projects/", "/projects/new/", "/notifications/", "/account/", "/account/email/", "/account/2fa/", "/nowhere/"]
 SERIOUS = {"serious", "critical"}
 EVENTS: list[tuple[str, dict[str, Any]]] = [
@@ -58,6 +58,7 @@ def paths(project: Project, owner: User, sandbox: Sandbox) -> list[str]:
     inside = [
         "", "sandboxes/", "sandboxes/?trash=true", "sandboxes/new/", f"sandboxes/{sandbox.pk}/",
         *[f"sandboxes/{sandbox.pk}/?tab={tab}" for tab in TABS],
+        "pull-requests/",
         "personas/", "personas/new/", f"personas/{persona.pk}/", "assets/", "assets/new/", f"assets/{asset.pk}/",
         f"assets/{asset.pk}/versions/1/", "members/",
         *[f"settings/{tab}/" for tab in SETTINGS],

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+from sandboxes.checkpoints.store import Store
+
 WHO = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgSign=false"]
 
 
@@ -31,3 +33,12 @@ def commit(folder: Path, message: str) -> Path:
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "--allow-empty", "-m", message)
     return folder
+
+
+def keep(store: Store, folder: Path, ref: str) -> str:
+    """Its last commit, brought into the portal's repository as a machine's bundle is; that commit."""
+    bundle = folder.parent / f"{ref.replace('/', '-')}.bundle"
+    git(folder, "bundle", "create", "-q", str(bundle), "HEAD")
+    head = git(folder, "rev-parse", "HEAD")
+    store.take(bundle, ref, head)
+    return head

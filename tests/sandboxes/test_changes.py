@@ -15,7 +15,7 @@ from sandboxes.changes import reading
 from sandboxes.checkpoints.store import Store, ref_of
 from sandboxes.models import Checkpoint, Sandbox, Template, Turn
 from tests.sandboxes.pages import make as make_sandbox
-from tests.sandboxes.repositories import commit, git, make, write
+from tests.sandboxes.repositories import commit, git, keep, make, write
 
 Save = Callable[..., Checkpoint]
 
@@ -39,10 +39,7 @@ def save(sandbox: Sandbox, clone: Path) -> Save:
         commit(clone, prompt)
         turn = Turn.objects.create(sandbox=sandbox, prompt=prompt, status="succeeded")
         row = Checkpoint.objects.create(sandbox=sandbox, turn=turn, cause="turn", status="taking")
-        bundle = clone.parent / f"bundle-{row.pk}"
-        git(clone, "bundle", "create", "-q", str(bundle), "HEAD")
-        row.commit = git(clone, "rev-parse", "HEAD")
-        Store.of(sandbox.project).take(bundle, ref_of(sandbox.pk, row.pk), row.commit)
+        row.commit = keep(Store.of(sandbox.project), clone, ref_of(sandbox.pk, row.pk))
         row.status = "stored"
         row.save()
         return row

@@ -9,7 +9,7 @@ from codecourier.models import Project
 from sandboxes.checkpoints.store import Store
 from sandboxes.publishing.push import PushError, heads, push
 from sandboxes.publishing.scan import Finding, findings
-from tests.sandboxes.repositories import commit, git, make, write
+from tests.sandboxes.repositories import commit, git, keep, make, write
 
 AWS = "AKIA" + "ABCDEFGHIJKLMNOP"
 BRANCH = "codecourier/standalone-1-x"
@@ -39,11 +39,7 @@ def store(project: Project, settings: Any, tmp_path: Path) -> Store:
 
 def kept(store: Store, work: Path, number: int = 1) -> str:
     """All commits of the work, in the portal's repository; the last one."""
-    bundle = work.parent / f"bundle-{number}"
-    git(work, "bundle", "create", "-q", str(bundle), "HEAD")
-    head = git(work, "rev-parse", "HEAD")
-    store.take(bundle, f"refs/checkpoints/1/{number}", head)
-    return head
+    return keep(store, work, f"refs/checkpoints/1/{number}")
 
 
 def scanned(store: Store, work: Path, secrets: dict[str, str] | None = None) -> list[Finding]:

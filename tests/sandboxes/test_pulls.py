@@ -16,7 +16,7 @@ from sandboxes.publishing import pulls
 from sandboxes.turns import NotPossible
 from tests.githubserver.server import READ_ONLY, TOKEN, GitHub
 from tests.sandboxes.pages import make as make_sandbox
-from tests.sandboxes.repositories import commit, git, make, write
+from tests.sandboxes.repositories import commit, git, keep, make, write
 
 SHOP = "acme/shop"
 Work = Callable[[], int]
@@ -52,11 +52,7 @@ def saved(sandbox: Sandbox, clone: Path, **files: str) -> Checkpoint:
     commit(clone, f"Change {', '.join(files)}")
     turn = Turn.objects.create(sandbox=sandbox, prompt="Fix it", status=Turn.Status.SUCCEEDED)
     row = Checkpoint.objects.create(sandbox=sandbox, turn=turn, cause="turn", status=Checkpoint.Status.TAKING)
-    bundle = clone.parent / f"bundle-{row.pk}"
-    git(clone, "bundle", "create", "-q", str(bundle), "HEAD")
-    head = git(clone, "rev-parse", "HEAD")
-    Store.of(sandbox.project).take(bundle, ref_of(sandbox.pk, row.pk), head)
-    row.move(Checkpoint.Status.STORED, commit=head)
+    row.move(Checkpoint.Status.STORED, commit=keep(Store.of(sandbox.project), clone, ref_of(sandbox.pk, row.pk)))
     return row
 
 
