@@ -4,20 +4,33 @@ No call waits or retries by itself: a limit that is used up is a GitHubError wit
 try, which a worker then spends on something else (the library's own defaults sleep until the reset).
 """
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import logging
+import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import requests
 from django.utils import timezone
-from github import Auth, Github, GithubException, GithubObject
-from github.PullRequest import PullRequest
-from github.Repository import Repository
+from jwt import InvalidKeyError
+
+from .lazily import lazily
+
+if TYPE_CHECKING:
+    import github as library
+    from github import Github, GithubException
+    from github.Auth import Auth
+    from github.PullRequest import PullRequest
+    from github.Repository import Repository
+else:
+    # It takes longer to read than all of Django, and most processes never need it.
+    library = lazily("github")
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +51,16 @@ class GitHubError(Exception):
         self.reason, self.retry_at = reason, retry_at
 
 
+# A stored key is a token, or an app: its number and its private key, as they are pasted (line breaks may be lost).
+APP = re.compile(r"\s*([\w.-]+)\s+-----BEGIN ([A-Z ]*PRIVATE KEY)-----(.+?)-----END", re.DOTALL)
+# What an app's token may do at most, though the app may do more.
+PERMISSIONS = {
+    "contents": "write", "pull_requests": "write", "issues": "write", "checks": "read", "statuses": "read",
+}  # fmt: skip
+# A token lives an hour; one that is about to end is not begun with.
+SPARE = timedelta(minutes=10)
+
+
 @dataclass(frozen=True)
 class Account:
     """As whom GitHub is spoken to, and where its API is."""
@@ -46,20 +69,23 @@ class Account:
     base_url: str = API
 
     @contextmanager
-    def session(self) -> Iterator[Github]:
-        """A client; what it raises becomes a GitHubError."""
-        client = Github(
-            auth=Auth.Token(self.token), base_url=self.base_url.rstrip("/"), timeout=SECONDS, retry=None,
-            seconds_between_requests=0, seconds_between_writes=0, per_page=MOST, lazy=True,
+    def session(self, auth: Auth | None = None) -> Iterator[Github]:
+        """A client, of another identity than the token's if one is given; what it raises becomes a GitHubError."""
+        client = library.Github(
+            auth=auth or library.Auth.Token(self.token), base_url=self.base_url.rstrip("/"), timeout=SECONDS,
+            retry=None, seconds_between_requests=0, seconds_between_writes=0, per_page=MOST, lazy=True,
         )  # fmt: skip
         try:
             yield client
-        except GithubException as error:
+        except library.GithubException as error:
             raise explained(error) from error
-        except (requests.RequestException, OSError) as error:
+        except OSError as error:
             raise GitHubError(
                 "GitHub can't be reached just now. It is tried again.", "away", timezone.now() + SOON
             ) from error
+        except InvalidKeyError as error:
+            sentence = "The app's private key can't be read. Store it again as GitHub gave it."
+            raise GitHubError(sentence, "bad_key") from error
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             # The library checks what it is given, not what it is answered.
             raise GitHubError(
@@ -68,6 +94,46 @@ class Account:
             ) from error  # fmt: skip
         finally:
             client.close()
+
+
+def account(key: str, base_url: str, repository: str) -> Account:
+    """As whom a project's stored key speaks: a token does itself, an app by a token for that repository alone.
+
+    GitHubError when the app is not installed there, or its private key is wrong.
+    """
+    base_url = base_url or API
+    app = APP.match(key)
+    if not app:
+        return Account(key.strip(), base_url)
+    known = (app[1], hashlib.sha256(key.encode()).hexdigest(), f"{base_url} {repository}")
+    with _lock:
+        token, ends = _tokens.get(known, ("", timezone.now()))
+        if ends - SPARE < timezone.now():
+            pem = "\n".join([f"-----BEGIN {app[2]}-----", *app[3].split(), f"-----END {app[2]}-----", ""])
+            token, ends = _installation_token(app[1], pem, base_url, repository)
+            _tokens[known] = (token, ends)
+    return Account(token, base_url)
+
+
+_lock = threading.Lock()
+_tokens: dict[tuple[str, str, str], tuple[str, datetime]] = {}
+
+
+def _installation_token(number: str, pem: str, base_url: str, repository: str) -> tuple[str, datetime]:
+    """(token, its end), of the installation that has the repository."""
+    with Account("", base_url).session(library.Auth.AppAuth(number, pem)) as client:
+        _, found = client.requester.requestJsonAndCheck("GET", f"/repos/{repository}/installation")
+        path = f"/app/installations/{found['id']}/access_tokens"
+        wanted = {"repositories": [repository.partition("/")[2]], "permissions": PERMISSIONS}
+        try:
+            _, made = client.requester.requestJsonAndCheck("POST", path, input=wanted)
+        except library.GithubException as error:
+            if error.status != 422:
+                raise
+            # It was granted less than that; what is missing shows when it is needed.
+            del wanted["permissions"]
+            _, made = client.requester.requestJsonAndCheck("POST", path, input=wanted)
+        return str(made["token"]), datetime.fromisoformat(made["expires_at"])
 
 
 @dataclass(frozen=True)
@@ -126,7 +192,7 @@ def open_pull_request(
         if pull is None:
             try:
                 pull = _create(place, head, base, title, body, draft, warnings)
-            except (GithubException, requests.RequestException):
+            except (library.GithubException, OSError):
                 pull = _existing(place, repository, head)
                 if pull is None:
                     raise
@@ -146,7 +212,7 @@ def _create(
 ) -> PullRequest:
     try:
         return place.create_pull(base, head, title=title, body=body, draft=draft)
-    except GithubException as error:
+    except library.GithubException as error:
         if not (draft and error.status == 422 and "draft" in said(error).lower()):
             raise
     warnings.append("This repository has no draft pull requests; it was opened as ready.")
@@ -166,7 +232,7 @@ def _adorn(pull: PullRequest, labels: Sequence[str], reviewers: Sequence[str], w
         try:
             if names:
                 call()
-        except GithubException as error:
+        except library.GithubException as error:
             if error.status not in {403, 404, 422} or is_limit(error):
                 raise
             warnings.append(f"{what} ({', '.join(names)}): {said(error)}.")
@@ -289,7 +355,7 @@ def edit(account: Account, repository: str, number: int, *, state: str = "", bod
     """Set its state (open, closed) or its text."""
     with account.session() as client:
         client.get_repo(repository).get_pull(number).edit(
-            state=state or GithubObject.NotSet, body=GithubObject.NotSet if body is None else body
+            state=state or library.GithubObject.NotSet, body=library.GithubObject.NotSet if body is None else body
         )
 
 

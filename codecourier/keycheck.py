@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
 
-from . import git, remotes, repositories
+from . import git, github, remotes, repositories
 from .models import Project, ProviderKey
 
 P = ProviderKey.Provider
@@ -38,6 +38,8 @@ def check(key: ProviderKey, project: Project) -> tuple[bool, str]:
     """(works, a sentence). Never raises for what a network or a provider does."""
     if key.provider == P.GIT:
         return _read_repository(key, project)
+    if key.provider == P.GITHUB and github.APP.match(key.secret):
+        return _app(key, project)
     probe = PROBES[P(key.provider)]
     base = project.base_url(key.provider.removesuffix("_token")).rstrip("/") or probe.base
     headers = {
@@ -56,6 +58,17 @@ def check(key: ProviderKey, project: Project) -> tuple[bool, str]:
     except (OSError, ValueError):
         return False, f"{name} could not be reached, so the key could not be judged."
     return True, f"{name} takes the key."
+
+
+def _app(key: ProviderKey, project: Project) -> tuple[bool, str]:
+    repository = github.slug_of(project.repository_url, remotes.github_origin(project))
+    if repository is None:
+        return False, "An app can be tried only when the project's repository is at GitHub."
+    try:
+        github.account(key.secret, project.base_url("github"), repository)
+    except github.GitHubError as error:
+        return False, str(error)
+    return True, f"GitHub gives the app a token for {repository}."
 
 
 def _read_repository(key: ProviderKey, project: Project) -> tuple[bool, str]:

@@ -2,7 +2,7 @@
 
 from django.core.exceptions import ValidationError
 
-from . import git, repositories
+from . import git, github, repositories
 from .models import Project, ProviderKey
 from .repositories import origin_of
 
@@ -13,14 +13,17 @@ def credential(project: Project, url: str) -> git.Credential | None:
     """The key for a remote, or None where it has to be public.
 
     Whoever may type an address must not learn a key by it: GitHub's key is shown to GitHub alone, the key for another
-    remote to the one host that it was stored for.
+    remote to the one host that it was stored for. GitHubError when an app's key gives no token.
     """
     origin = origin_of(url)
     if not origin:
         return None
     if origin == github_origin(project):
-        key = project.key("github")
-        return git.Credential(origin, key) if key else None
+        key, repository = project.key("github"), github.slug_of(url, origin)
+        if not key:
+            return None
+        token = github.account(key, project.base_url("github"), repository).token if repository else key
+        return git.Credential(origin, token)
     own = project.keys.filter(provider=ProviderKey.Provider.GIT, origin=origin).first()
     return git.Credential(origin, own.secret) if own else None
 

@@ -3,9 +3,11 @@
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 
 from . import remotes
 from .forms import Dressed
+from .github import GitHubError
 from .models import Project, ProviderKey, Variable
 
 
@@ -27,7 +29,11 @@ class GeneralForm(Dressed, forms.ModelForm[Project]):
         asked = {"repository_url", "default_branch"} & set(self.changed_data)
         if asked and found.get("repository_url") and not self.errors:
             url = found["repository_url"]
-            remotes.check(url, found.get("default_branch", ""), remotes.credential(self.instance, url))
+            try:
+                credential = remotes.credential(self.instance, url)
+            except GitHubError as error:
+                raise ValidationError({"repository_url": str(error)}) from error
+            remotes.check(url, found.get("default_branch", ""), credential)
         return found
 
 
@@ -63,7 +69,10 @@ class KeyForm(Dressed, forms.Form):
         help_text="For a git host other than GitHub: https://git.example.com",
     )
     secret = forms.CharField(
-        label="Key", max_length=20_000, widget=forms.PasswordInput(attrs={"autocomplete": "off"}, render_value=False)
+        label="Key",
+        max_length=20_000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}, render_value=False),
+        help_text="Of a GitHub App: its ID, a space, and its private key with the BEGIN and END lines.",
     )
 
 

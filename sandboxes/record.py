@@ -77,7 +77,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
 def work_of(sandbox: Sandbox) -> dict[str, Any]:
     """What is saved of its work, where that is by now, and what can be done about it."""
     rows = list(sandbox.checkpoints.order_by("-id")[:20])
-    pull = PullRequest.objects.filter(sandbox=sandbox).first()
+    pull: PullRequest | None = getattr(sandbox, "pull_request", None)  # without a query where it was read along
     saved = next((row for row in rows if row.status == Checkpoint.Status.STORED), None)
     last = next((row for row in rows if row.final), None)
     work = {

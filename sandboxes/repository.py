@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 
 from codecourier import git, remotes, repositories
+from codecourier.github import GitHubError
 
 from .agents import Command
-from .checkpoints.store import Store, ref_of
+from .checkpoints.store import Store, ref_of, refs_of
 from .e2b import ProviderError
-from .models import Checkpoint, Output, Sandbox
+from .models import Checkpoint, Kind, Output, PullRequest, Sandbox
 from .reasons import Reason
 
 BUNDLE_SECONDS = 300
@@ -51,7 +52,10 @@ def clone_command(sandbox: Sandbox, target: str, folder: str) -> Command:
     """
     if sandbox.continues:
         return continue_command(sandbox, sandbox.continues, target, folder)
-    credential = remotes.credential(sandbox.project, sandbox.repository_url)
+    try:
+        credential = remotes.credential(sandbox.project, sandbox.repository_url)
+    except GitHubError as error:
+        raise NoRepository(str(error)) from error
     argv = ["git", *(credential.options if credential else ()), "clone", "--progress"]
     if sandbox.branch:
         argv += ["--branch", sandbox.branch]
@@ -70,6 +74,7 @@ git init -q -b "$3" "$2"
 cd "$2"
 if [ -s "$1/shallow" ]; then cp "$1/shallow" .git/shallow; fi
 git fetch -q --update-shallow --update-head-ok "$1/repository.bundle" "$4:refs/heads/$3"
+if [ -n "$6" ]; then git fetch -q --update-shallow "$1/repository.bundle" "$6:refs/remotes/origin/$7"; fi
 git reset -q --hard
 if [ -n "$5" ]; then git remote add origin "$5"; fi
 """
@@ -78,15 +83,18 @@ if [ -n "$5" ]; then git remote add origin "$5"; fi
 def continue_command(sandbox: Sandbox, checkpoint: Checkpoint, target: str, folder: str) -> Command:
     """The work of another machine, from the project's repository on the portal."""
     store, ref = Store.of(sandbox.project), ref_of(checkpoint.sandbox_id, checkpoint.pk)
+    # What a merging session has to merge is beside it.
+    pull = PullRequest.objects.filter(sandbox=checkpoint.sandbox_id).first() if sandbox.kind == Kind.MERGING else None
+    base = f"{refs_of(checkpoint.sandbox_id)}base" if pull else ""
     with tempfile.TemporaryDirectory(prefix="courier-bundle-") as place:
         bundle = Path(place) / "bundle"
         try:
-            store.git("bundle", "create", "-q", bundle, ref)
+            store.git("bundle", "create", "-q", bundle, ref, *([base] if base else []))
         except git.GitError as error:
             raise NoRepository(f"The work to go on from is not in the portal's repository any more. {error}") from error
         files = {f"{folder}/repository.bundle": bundle.read_bytes(), f"{folder}/shallow": store.shallow()}
     url = "" if repositories.is_local(sandbox.repository_url) else sandbox.repository_url
-    words = (folder, target, sandbox.branch or "main", ref, url)
+    words = (folder, target, sandbox.branch or "main", ref, url, base, pull.base if pull else "")
     return Command(("sh", "-ec", CONTINUE, "continue", *words), files=files, env=QUIET)
 
 

@@ -12,6 +12,7 @@ from codecourier.lifecycle import Transition
 
 from . import e2b, fleet
 from .models import Orphan, Sandbox, Wanted
+from .publishing import hooks
 from .reasons import Reason
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,7 @@ def purge() -> None:
     """Empty the trash of what lay in it long enough."""
     if not due("purge", PURGE_EVERY):
         return
+    hooks.forget()
     before = timezone.now() - timedelta(days=settings.TRASH_DAYS)
     for sandbox in Sandbox.objects.filter(deleted_at__lt=before, status__in=Sandbox.FINAL, released_at__isnull=False):
         with transaction.atomic():

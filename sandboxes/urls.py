@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import changes, conversation, files, output, pages, previews, publishing, usage, verbs
+from .views import changes, conversation, files, hooks, output, pages, previews, publishing, usage, verbs
 
 app_name = "sandboxes"
 urlpatterns = [
@@ -32,6 +32,7 @@ urlpatterns = [
     path("sandboxes/<int:pk>/changes/file/", changes.one, name="changes-file"),
     path("sandboxes/<int:pk>/changes/<slug:kind>/", changes.download, name="changes-download"),
     path("sandboxes/<int:pk>/work/<slug:verb>/", publishing.do, name="work"),
+    path("hooks/github/", hooks.github, name="hook-github"),
     path("pull-requests/", publishing.index, name="pulls"),
     path("jobs/<int:job>/output.log", output.job_log, name="job-log"),
     *[path(f"sandboxes/<int:pk>/{verb}/", verbs.do, {"verb": verb}, name=verb) for verb in verbs.SANDBOX_VERBS],

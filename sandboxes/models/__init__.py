@@ -6,7 +6,7 @@ from .config import SessionConfig
 from .job import Event, Job, Output
 from .orphan import Orphan
 from .phase import Phase
-from .pull import PublishingSettings, PullRequest
+from .pull import Delivery, PublishingSettings, PullRequest
 from .sample import Sample
 from .sandbox import Kind, Sandbox, Wanted
 from .template import CPU, MEMORY_MB, TIMEOUT_MS, Template
@@ -19,6 +19,7 @@ __all__ = [
     "Attachment",
     "Build",
     "Checkpoint",
+    "Delivery",
     "Event",
     "Job",
     "Kind",

@@ -13,6 +13,7 @@ from django.db import models
 from django.utils import timezone
 
 from codecourier import repositories
+from codecourier.crypto import EncryptedField
 from codecourier.lifecycle import Leased, Lifecycle
 from codecourier.models import Project
 
@@ -90,6 +91,9 @@ class PullRequest(Lifecycle, Leased):
     # A commit of the base branch that has to be in what is pushed: somebody asked for an up-to-date branch.
     onto = models.CharField(max_length=64, blank=True)
     update_asked = models.BooleanField(default=False)
+    # The base branch's commit that git alone could not merge, and the session that does it.
+    conflict = models.CharField(max_length=64, blank=True)
+    merging = models.ForeignKey(Sandbox, on_delete=models.SET_NULL, null=True, blank=True, related_name="merges")
 
     number = models.PositiveIntegerField(null=True, blank=True)
     url = models.CharField(max_length=500, blank=True)
@@ -184,6 +188,9 @@ class PublishingSettings(models.Model):
         help_text="{asked}, {summary}, {title}, {cost}, {link} and {footer} are filled in.",
     )
 
+    # What GitHub signs its deliveries with; empty until somebody asks for one.
+    webhook_secret = EncryptedField(blank=True, editable=False)
+
     class Meta:
         verbose_name_plural = "publishing settings"
 
@@ -206,6 +213,22 @@ class PublishingSettings(models.Model):
             repositories.validate_branch(fill(self.branch_pattern, {"kind": "standalone", "id": "1", "title": "x"}))
         except ValidationError as error:
             raise ValidationError({"branch_pattern": error.messages}) from error
+
+
+class Delivery(models.Model):
+    """A webhook's delivery that was taken: the same number again is a replay."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="deliveries")
+    number = models.CharField(max_length=100)
+    event = models.CharField(max_length=60, blank=True)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [models.UniqueConstraint(fields=["project", "number"], name="delivery_once")]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.number}"
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

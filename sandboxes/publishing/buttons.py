@@ -31,6 +31,7 @@ ALLOW = Button(
     "allow", "Allow and push", "btn-outline-danger",
     "Push it with what looks like secrets? Whoever can read the repository can read them then.",
 )  # fmt: skip
+RESOLVE = Button("resolve", "Have an agent merge it", "btn-primary")
 CHECKS = Button("checks", "Send failed checks to the agent")
 COMMENTS = Button("comments", "Send review to the agent")
 
@@ -40,8 +41,9 @@ def buttons(pull: PullRequest | None, can_push: bool) -> list[Button]:
     if pull is None:
         return [OPEN, PUSH] if can_push else []
     said = [CHECKS] * bool(pull.failed_checks) + [COMMENTS] * bool(pull.comments or pull.reviews)
+    said += [RESOLVE] * bool(pull.conflict)
     by_status: dict[str, list[Button]] = {
-        P.PUSHED: [OPEN, UPDATE],
+        P.PUSHED: [OPEN, UPDATE, *said],
         P.BLOCKED: [RETRY, ALLOW],
         P.FAILED: [RETRY],
         P.DRAFT: [READY, UPDATE, *said, CLOSE],

@@ -21,7 +21,7 @@ from sandboxes.checkpoints.store import Store, refs_of
 from sandboxes.models import Checkpoint, PublishingSettings, PullRequest, Sandbox, Turn
 from sandboxes.turns import NotPossible
 
-from . import feedback, text
+from . import feedback, merging, text
 from .merge import Conflict, fetch, merged
 from .push import PushError, explained, heads, push
 from .scan import findings
@@ -58,7 +58,7 @@ def publish(
         )
     if not sandbox.repository_url:
         raise NotPossible("This sandbox has no repository to push to. Download the patch or the bundle instead.")
-    if request and not account(sandbox.project, sandbox.repository_url):
+    if request and not at_github(sandbox.project, sandbox.repository_url):
         raise NotPossible(
             "Pull requests need a repository at GitHub and a GitHub key of the project. The branch alone can be pushed."
         )
@@ -83,6 +83,9 @@ def publish(
 def follow(checkpoint: Checkpoint) -> None:
     """More work: it goes to the branch and the request that there are, or as the project has it done by itself."""
     sandbox = checkpoint.sandbox
+    if merged_in := merging.finished(checkpoint):
+        again(merged_in, wanted_commit=checkpoint.commit, target="", onto="")
+        return
     row = PullRequest.objects.filter(sandbox=sandbox).first()
     if row:
         if row.status not in {P.MERGED, P.CLOSED}:
@@ -92,7 +95,7 @@ def follow(checkpoint: Checkpoint) -> None:
     done = checkpoint.turn and checkpoint.turn.status == Turn.Status.SUCCEEDED
     if auto == Auto.NOTHING or not done or not sandbox.repository_url:
         return
-    can = account(sandbox.project, sandbox.repository_url) is not None
+    can = at_github(sandbox.project, sandbox.repository_url) is not None
     publish(sandbox, sandbox.created_by, request=auto == Auto.REQUEST and can)
 
 
@@ -137,7 +140,7 @@ def wish(row: PullRequest, user: User, what: str) -> None:
         poke(row)
 
 
-def update(row: PullRequest, user: User) -> None:
+def update(row: PullRequest, user: User | None) -> None:
     """Have the base branch's changes merged into the branch."""
     if row.status not in {P.PUSHED, *PullRequest.LIVE}:
         raise NotPossible("There is no branch at the remote that could be updated.")
@@ -236,7 +239,7 @@ def settle(row: PullRequest) -> None:
     """Decide once what is pushed, and keep it in the row."""
     if row.target:
         return
-    refs, warnings = refs_of(row.sandbox_id), []
+    refs, warnings, row.conflict = refs_of(row.sandbox_id), [], ""
     if row.update_asked:
         row.onto = fetch(row.project, row.remote_url, row.base, f"{refs}base")
     row.target = row.wanted_commit
@@ -245,11 +248,12 @@ def settle(row: PullRequest) -> None:
             message = f"Merge branch '{row.base}' into {row.branch}"
             row.target = merged(row.project, row.wanted_commit, row.onto, message)
         except Conflict as conflict:
+            row.conflict = row.onto
             warnings, row.onto = [f"{row.base} could not be merged into the branch. {conflict}"], ""
     Store.of(row.project).keep(f"{refs}target", row.target)
     # Whoever asked for something else in the meantime has it done at the next look.
     PullRequest.objects.filter(pk=row.pk, wanted_commit=row.wanted_commit, update_asked=row.update_asked).update(
-        target=row.target, onto=row.onto, update_asked=False, warnings=warnings
+        target=row.target, onto=row.onto, update_asked=False, warnings=warnings, conflict=row.conflict
     )
 
 
@@ -310,18 +314,15 @@ def read(row: PullRequest, number: int) -> None:
 
 def reach(row: PullRequest) -> tuple[github.Account, str]:
     """With what GitHub is spoken to, and the repository's name there."""
-    found = account(row.project, row.remote_url)
-    if found is None:
+    repository = at_github(row.project, row.remote_url)
+    if repository is None:
         raise github.GitHubError("The project has no GitHub key (any more). Store one, then try again.", "missing_key")
-    return found
+    return github.account(row.project.key("github"), row.project.base_url("github"), repository), repository
 
 
-def account(project: Project, url: str) -> tuple[github.Account, str] | None:
-    """The project's own at GitHub and the name of a repository that is there; None without a key or elsewhere."""
-    key, repository = project.key("github"), github.slug_of(url, remotes.github_origin(project))
-    if not key or repository is None:
-        return None
-    return github.Account(key, project.base_url("github") or github.API), repository
+def at_github(project: Project, url: str) -> str | None:
+    """The name of a repository at GitHub; None elsewhere, or where the project has no key for it."""
+    return github.slug_of(url, remotes.github_origin(project)) if project.key("github") else None
 
 
 def names(text: str) -> list[str]:

@@ -97,9 +97,9 @@ def one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     path, split = request.GET.get("path", ""), request.GET.get("view") == "split"
     try:
         change = next((one for one in reading.changes(found) if one.path == path), None) if not found.empty else None
-        if change is None:
-            raise Http404
-        entry = lines_of(found, change, Redactor(sandbox.project.secrets()), split=split)
+        entry = {"problem": "This file is the same in both states.", "ready": True}
+        if change:
+            entry = lines_of(found, change, Redactor(sandbox.project.secrets()), split=split)
     except git.GitError as error:
         entry = {"problem": f"The portal's repository can't be read: {error}", "ready": True}
     return render(request, "sandboxes/_changes_lines.html", {"entry": entry, "split": split})

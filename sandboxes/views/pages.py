@@ -17,7 +17,7 @@ from sandboxes.record import record
 
 def sandbox_of(request: HttpRequest, slug: str, pk: int) -> Sandbox:
     """A sandbox of a project that this person may open; Http404 for any other."""
-    rows = Sandbox.objects.select_related("project", "template", "created_by", "wanted_by")
+    rows = Sandbox.objects.select_related("project", "template", "created_by", "wanted_by", "pull_request")
     return get_object_or_404(rows, project=project_of(request, slug), pk=pk)
 
 

@@ -12,7 +12,7 @@ from codecourier.models import User
 from codecourier.permissions import may
 from sandboxes import fleet
 from sandboxes.models import PullRequest, Sandbox
-from sandboxes.publishing import pulls
+from sandboxes.publishing import merging, pulls
 from sandboxes.publishing.listing import listing
 
 from .pages import sandbox_of
@@ -22,6 +22,7 @@ RowVerb = Callable[[PullRequest, User], object]
 ROW_VERBS: dict[str, RowVerb] = {
     **{wish: partial(pulls.wish, what=wish) for wish in PullRequest.Wish.values},
     "update": pulls.update,
+    "resolve": merging.begin,
     "retry": pulls.retry,
     "checks": pulls.send_checks,
     "comments": pulls.send_comments,

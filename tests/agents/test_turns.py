@@ -21,6 +21,7 @@ from tests.agents.harness import (
     explain,
 )
 from tests.modelserver import Request
+from tests.stack import wait_for
 
 # A plain `sleep` is refused by Claude Code.
 NAP = "time.sleep(98765)"
@@ -57,6 +58,8 @@ def play(stack: AgentStack, cli: Cli) -> Played:
         talk.in_tool(second, NAP)
         second = talk.interrupt(second)
         used.append(stack.server.used(talk.scope))
+        saved = talk.sandbox.checkpoints.filter(turn=second).exclude(status="taking")
+        wait_for(saved.exists, "the work to be saved", PATIENCE)
         left = list(talk.processes().values())
         third = talk.over(talk.send(f"{cli.command} {THIRD}".strip()))
         used.append(stack.server.used(talk.scope))

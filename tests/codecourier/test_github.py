@@ -1,10 +1,13 @@
 """GitHub: every fault is a sentence, what may pass has a time, and no branch ever has two pull requests."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from django.utils import timezone
 
 from codecourier import github
@@ -236,3 +239,41 @@ def test_which_repositories_are_at_github(url: str, slug: str | None):
 def test_an_enterprise_server_has_its_own():
     assert github.slug_of("https://git.corp.example/a/b.git", "https://git.corp.example") == "a/b"
     assert github.slug_of("https://github.com/a/b.git", "https://git.corp.example") is None
+
+
+@pytest.fixture(scope="module")
+def keys() -> tuple[str, str]:
+    """(private, public) key of an app, in PEM."""
+    key = rsa.generate_private_key(65537, 2048)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    return private.decode(), key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@pytest.mark.parametrize("paste", [str, lambda key: " ".join(key.split("\n"))], ids=["lines", "one line"])
+def test_an_app_has_a_short_token_for_one_repository(
+    account: Account, hub: GitHub, keys: tuple[str, str], paste: Callable[[str], str]
+):
+    hub.apps["42"] = keys[1]
+    stored = f"42 {paste(keys[0])}"
+    mine = github.account(stored, hub.api, SHOP)
+    assert mine.token.startswith("ghs_")
+    assert mine.token not in repr(mine)
+    assert opened(mine).number == 1
+    asked = hub.count("POST", "access_tokens")
+    assert github.account(stored, hub.api, SHOP) == mine
+    assert hub.count("POST", "access_tokens") == asked == 1
+
+
+def test_an_app_that_was_granted_less_does_with_less(account: Account, hub: GitHub, keys: tuple[str, str]):
+    hub.apps["42"], hub.granted = keys[1], {"contents"}
+    assert github.account(f"42 {keys[0]}", hub.api, SHOP).token.startswith("ghs_")
+
+
+@pytest.mark.parametrize(("number", "told"), [("43", "refused the project's key"), ("42", "can't be read")])
+def test_an_app_that_github_does_not_know_is_told(
+    account: Account, hub: GitHub, keys: tuple[str, str], number: str, told: str
+):
+    hub.apps["42"] = keys[1]
+    key = keys[0] if number == "43" else "-----BEGIN RSA PRIVATE KEY----- bm9uc2Vuc2U= -----END RSA PRIVATE KEY-----"
+    with pytest.raises(GitHubError, match=told):
+        github.account(f"{number} {key}", hub.api, SHOP)

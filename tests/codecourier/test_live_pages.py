@@ -105,7 +105,7 @@ async def test_another_site_gets_no_socket(member_client: Client, project: Proje
 async def test_the_whole_state_comes_at_once_and_again_after_a_change(member_client: Client, sandbox: Sandbox):
     async with opened(f"/ws/p/rocket/sandboxes/{sandbox.pk}/", member_client) as socket:
         first = await said(socket, 'id="heading"', 'id="running"', 'id="bell"')
-        assert first.count('hx-swap-oob="morph"') == 9
+        assert first.count('hx-swap-oob="morph"') == 10
         await sync_to_async(fleet.stop)(sandbox, None)
         assert "Stopping: saving work" in await said(socket, 'id="notice"')
 

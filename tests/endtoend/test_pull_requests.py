@@ -1,17 +1,18 @@
 """A private repository, all the way: cloned, worked on, pushed, asked to be reviewed; its key is left nowhere."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from codecourier.models import Project, ProviderKey
 from sandboxes import e2b, fleet, turns
-from sandboxes.models import PullRequest, Sandbox
-from sandboxes.publishing import pulls
+from sandboxes.models import Kind, PullRequest, Sandbox, SessionConfig
+from sandboxes.publishing import merging, pulls
 from tests.endtoend.conftest import end, turn_of
 from tests.githubserver.server import TOKEN, GitHub
-from tests.sandboxes.repositories import git, make
+from tests.sandboxes.repositories import commit, git, make, write
 from tests.stack import Stack, wait_for
 
 SEARCH = (Path(__file__).parents[1] / "agents" / "search.py").read_bytes()
@@ -68,6 +69,33 @@ def test_private_work_becomes_one_pull_request_and_the_key_stays_outside(
 
     wait_for(pushed, "the second push")
     assert len(hub.pulls) == 1
+    end(sandbox)
+
+
+def test_an_agent_merges_what_git_alone_can_not(
+    stack: Stack, project: Project, github_server: GitHub, tmp_path: Path
+) -> None:
+    hub, url = github_server, f"{github_server.url}/acme/shop.git"
+    prompt = "git merge -q origin/{base} || { echo both > a.txt; git add a.txt; git commit -qm Both; }"
+    SessionConfig.objects.create(project=project, kind=Kind.MERGING, prompt=prompt)
+    sandbox = stack.launch(project, "echo ours > a.txt", repository_url=url, publish="request")
+    row = settled(sandbox, 1)
+    git(tmp_path, "clone", "-q", str(hub.at("acme/shop")), "other")
+    write(tmp_path / "other", a__txt="theirs\n")
+    git(commit(tmp_path / "other", "Theirs"), "push", "-q", "origin", "main")
+    pulls.update(row, None)
+
+    def refreshed(condition: Callable[[PullRequest], bool]) -> bool:
+        row.refresh_from_db()
+        return condition(row)
+
+    wait_for(lambda: refreshed(lambda row: bool(row.conflict) and row.status == "draft"), "the conflict to be told")
+    session = merging.begin(row, None)
+    wait_for(lambda: refreshed(lambda row: not row.conflict and row.status == "draft"), "the merge")
+    head = hub.head("acme/shop", row.branch)
+    assert git(hub.at("acme/shop"), "show", f"{head}:a.txt") == "both"
+    assert git(hub.at("acme/shop"), "merge-base", head, "main") == hub.head("acme/shop", "main")
+    end(session)
     end(sandbox)
 
 

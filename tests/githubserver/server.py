@@ -8,13 +8,17 @@ import os
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import jwt
 
 from tests.githubserver.contract import Contract
 from tests.sandboxes.repositories import git
@@ -85,6 +89,8 @@ class GitHub:
         self.requests: list[tuple[str, str]] = []
         self.broken: list[str] = []  # where product or server left the contract
         self.collaborators = {"ann", "bob"}
+        self.apps: dict[str, str] = {}  # public keys by number
+        self.granted: set[str] | None = None  # what an app may ask for, everything by default
         self.drafts = True
 
     @property
@@ -242,15 +248,18 @@ class Handler(Quiet):
 
     def effect(self, where: str, sent: Any) -> tuple[int, Any]:
         """What GitHub would do."""
-        rights = self.hub.tokens.get(self.headers.get("Authorization", "").partition(" ")[2])
+        word = self.headers.get("Authorization", "").partition(" ")[2]
+        rights = "app" if self.app(word) and re.search("/installation$|^/app/", where) else self.hub.tokens.get(word)
         if not rights:
             raise Refusal(401, "Bad credentials")
-        if self.command != "GET" and rights != "write":
+        if self.command != "GET" and rights == "read":
             raise Refusal(403, "Resource not accessible by personal access token")
         if where == "/api/graphql":
             return 200, self.graphql(sent)
         for (method, pattern), action in ROUTES.items():
             found = re.fullmatch(pattern, where)
+            if method == self.command and found and "owner" not in found.groupdict():
+                return action(self, "", sent)
             if method == self.command and found:
                 slug = f"{found['owner']}/{found['name']}"
                 if not self.hub.at(slug).exists():
@@ -258,6 +267,30 @@ class Handler(Quiet):
                 rest = {key: value for key, value in found.groupdict().items() if key not in {"owner", "name"}}
                 return action(self, slug, sent, **rest)
         raise Refusal(404, "Not Found")
+
+    def app(self, word: str) -> bool:
+        """Signed by one of the apps, and valid for ten minutes at most (GitHub's own limit)."""
+        try:
+            number = str(jwt.decode(word, options={"verify_signature": False})["iss"])
+            claims = jwt.decode(word, self.hub.apps[number], algorithms=["RS256"])
+            return bool(claims["exp"] - time.time() <= 600)
+        except (jwt.InvalidTokenError, KeyError):
+            return False
+
+    def installation(self, slug: str, _: Any) -> tuple[int, Any]:
+        return 200, self.hub.contract.example("installation") | {"id": 5}
+
+    def token(self, _: str, sent: Any) -> tuple[int, Any]:
+        """For some repositories, with no more than was granted."""
+        asked = set(sent.get("permissions", {}))
+        if self.hub.granted is not None and not asked <= self.hub.granted:
+            raise Refusal(422, "The permissions requested are not granted to this installation.")
+        word = f"ghs_{len(self.hub.tokens):036}"
+        self.hub.tokens[word] = "write"
+        made = self.hub.contract.example("installation-token")
+        ends = datetime.now(UTC) + timedelta(hours=1)
+        made |= {"token": word, "expires_at": f"{ends:%Y-%m-%dT%H:%M:%SZ}"}
+        return 201, made
 
     def pull(self, slug: str, number: str) -> Pull:
         """By its number."""
@@ -420,6 +453,8 @@ class Handler(Quiet):
 
 
 ROUTES: dict[tuple[str, str], Callable[..., tuple[int, Any]]] = {
+    ("GET", f"{REPOSITORY}/installation"): Handler.installation,
+    ("POST", "/app/installations/5/access_tokens"): Handler.token,
     ("GET", f"{REPOSITORY}/pulls"): Handler.pulls,
     ("POST", f"{REPOSITORY}/pulls"): Handler.create,
     ("GET", rf"{REPOSITORY}/pulls/(?P<number>\d+)"): Handler.one,

@@ -80,7 +80,7 @@ def start(prompt: str, options: dict[str, Any]) -> Sandbox:
         raise CommandError(f"There is no tool {options['tool']!r}. Known: {known}.", returncode=2)
     check_agent(options)
     chosen = fields(project, template, options)
-    if options["pr"] and pulls.account(project, chosen["repository_url"]) is None:
+    if options["pr"] and pulls.at_github(project, chosen["repository_url"]) is None:
         text = "A pull request needs a repository at GitHub, and a GitHub key of the project that may write to it."
         raise CommandError(text, returncode=2)
     try:
