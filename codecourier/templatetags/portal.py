@@ -109,12 +109,6 @@ def status_word(row: Any) -> str:
     return str(row.Status(row.status).label)
 
 
-@register.filter
-def place(places: dict[str, Any], key: str) -> Any:
-    """An entry by a key that a variable holds."""
-    return places.get(key, "")
-
-
 @register.simple_tag
 def dot(key: str, word: str) -> SafeString:
     """The same for a status without a row."""

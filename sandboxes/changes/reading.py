@@ -4,8 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from functools import cached_property
 
 from codecourier import git
 from sandboxes.checkpoints.store import EMPTY_TREE, Store
@@ -42,7 +41,7 @@ class Change:
     additions: int | None
     deletions: int | None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The same as long as the file's change is the same."""
         return hashlib.sha256(f"{self.path}\0{self.blobs}".encode()).hexdigest()[:16]
@@ -86,7 +85,7 @@ class Change:
     @property
     def name(self) -> str:
         """Without its folder."""
-        return PurePosixPath(self.path).name
+        return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -175,12 +174,12 @@ def _ended(lines: list[str]) -> list[str]:
     return [*lines[:at], f"@@ -{head[1]},{old} +{head[2]},{new} @@{head[3]}", *lines[at + 1 :]]
 
 
-def tree(found: list[Change]) -> list[dict[str, Any]]:
-    """Folders with their files, as they are listed beside the diff."""
+def tree(found: list[Change]) -> dict[str, list[Change]]:
+    """Folders with their files, as they are listed beside the diff; the first, empty one is that of the project."""
     folders: dict[str, list[Change]] = {}
     for change in found:
-        folders.setdefault(str(PurePosixPath(change.path).parent).removeprefix("."), []).append(change)
-    return [{"folder": folder, "files": files} for folder, files in sorted(folders.items())]
+        folders.setdefault(change.path.rpartition("/")[0], []).append(change)
+    return dict(sorted(folders.items()))
 
 
 def whole_patch(found: Comparison) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.http import content_disposition_header, urlencode
 from django.views.decorators.http import require_safe
 
@@ -52,14 +53,14 @@ def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     }
     if not found.empty:
         try:
-            context |= listed(request, sandbox, found, split=split)
+            context |= listed(request, sandbox, found, context["query"], split=split)
         except git.GitError as error:
             context["problem"] = f"The portal's repository can't be read: {error}"
     part = "HX-Request" in request.headers
     return render(request, f"sandboxes/{'_changes_view' if part else 'changes_detail'}.html", context)
 
 
-def listed(request: HttpRequest, sandbox: Sandbox, found: Comparison, *, split: bool) -> dict[str, Any]:
+def listed(request: HttpRequest, sandbox: Sandbox, found: Comparison, query: str, *, split: bool) -> dict[str, Any]:
     """All files in the tree, those of the page with what is shown of them at once."""
     every = reading.changes(found)
     shown = every[: reading.MOST_FILES]
@@ -72,9 +73,9 @@ def listed(request: HttpRequest, sandbox: Sandbox, found: Comparison, *, split: 
             entry |= lines_of(found, change, redactor, split=split)
             at_once -= 1
         entries.append(entry)
-    places = {change.key: number // PAGE + 1 for number, change in enumerate(shown)}
+    address = f"{reverse('sandboxes:changes', args=[sandbox.project.slug, sandbox.pk])}?{query}"
     return {
-        "entries": entries, "page": page, "tree": reading.tree(shown), "places": places, "total": len(every),
+        "entries": entries, "page": page, "tree": rendering.tree(shown, address, PAGE), "total": len(every),
         "more": len(every) - len(shown),
         "additions": sum(change.additions or 0 for change in every),
         "deletions": sum(change.deletions or 0 for change in every),
