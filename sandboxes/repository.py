@@ -85,7 +85,7 @@ def continue_command(sandbox: Sandbox, checkpoint: Checkpoint, target: str, fold
     store, ref = Store.of(sandbox.project), ref_of(checkpoint.sandbox_id, checkpoint.pk)
     # What a merging session has to merge is beside it.
     pull = PullRequest.objects.filter(sandbox=checkpoint.sandbox_id).first() if sandbox.kind == Kind.MERGING else None
-    base = f"{refs_of(checkpoint.sandbox_id)}base" if pull else ""
+    base = f"{refs_of(checkpoint.sandbox_id)}other" if pull else ""
     with tempfile.TemporaryDirectory(prefix="courier-bundle-") as place:
         bundle = Path(place) / "bundle"
         try:

@@ -88,7 +88,7 @@ class PullRequest(Lifecycle, Leased):
     draft = models.BooleanField("opened as a draft", default=True)
     # Done at the next look, then empty again.
     asked = models.CharField(max_length=10, choices=Wish, blank=True)
-    # A commit of the base branch that has to be in what is pushed: somebody asked for an up-to-date branch.
+    # What else has to be in what is pushed: the last merge with the base branch, after somebody asked for one.
     onto = models.CharField(max_length=64, blank=True)
     update_asked = models.BooleanField(default=False)
     # The base branch's commit that git alone could not merge, and the session that does it.

@@ -29,10 +29,14 @@ def fetch(project: Project, url: str, branch: str, ref: str) -> str:
 
 
 def merged(project: Project, commit: str, onto: str, message: str) -> str:
-    """`commit` with the changes of `onto` in it: itself when they are, else a merge commit. Conflict, git.GitError."""
+    """`commit` with the changes of `onto` in it: one of both where it has the other, else a merge commit.
+
+    Conflict where both changed the same; git.GitError.
+    """
     store = Store.of(project)
-    if store.git("merge-base", commit, onto).decode().strip() == onto:
-        return commit
+    base = store.git("merge-base", commit, onto).decode().strip()
+    if base in {commit, onto}:
+        return commit if base == onto else onto
     said = git.run(
         ["merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", commit, onto], at=store.path, ends=(0, 1)
     )

@@ -84,7 +84,7 @@ def follow(checkpoint: Checkpoint) -> None:
     """More work: it goes to the branch and the request that there are, or as the project has it done by itself."""
     sandbox = checkpoint.sandbox
     if merged_in := merging.finished(checkpoint):
-        again(merged_in, wanted_commit=checkpoint.commit, target="", onto="")
+        again(merged_in, onto=checkpoint.commit, target="")
         return
     row = PullRequest.objects.filter(sandbox=sandbox).first()
     if row:
@@ -236,21 +236,24 @@ def bring(row: PullRequest) -> bool:
 
 
 def settle(row: PullRequest) -> None:
-    """Decide once what is pushed, and keep it in the row."""
+    """Decide once what is pushed, and keep it in the row: the work, with what was merged into it before and is now."""
     if row.target:
         return
-    refs, warnings, row.conflict = refs_of(row.sandbox_id), [], ""
+    store, refs = Store.of(row.project), refs_of(row.sandbox_id)
+    others = [row.onto] if row.onto else []
     if row.update_asked:
-        row.onto = fetch(row.project, row.remote_url, row.base, f"{refs}base")
-    row.target = row.wanted_commit
-    if row.onto:
+        others.append(fetch(row.project, row.remote_url, row.base, f"{refs}base"))
+    row.target, row.conflict, warnings = row.wanted_commit, "", []
+    for other in others:
         try:
-            message = f"Merge branch '{row.base}' into {row.branch}"
-            row.target = merged(row.project, row.wanted_commit, row.onto, message)
+            row.target = merged(row.project, row.target, other, f"Merge branch '{row.base}' into {row.branch}")
         except Conflict as conflict:
-            row.conflict = row.onto
-            warnings, row.onto = [f"{row.base} could not be merged into the branch. {conflict}"], ""
-    Store.of(row.project).keep(f"{refs}target", row.target)
+            row.conflict = other
+            store.keep(f"{refs}other", other)
+            warnings = [f"{row.base} could not be merged into the branch. {conflict}"]
+    store.keep(f"{refs}target", row.target)
+    # Later work of the sandbox knows nothing of the merge: it is merged with it again.
+    row.onto = row.target if row.target != row.wanted_commit else ""
     # Whoever asked for something else in the meantime has it done at the next look.
     PullRequest.objects.filter(pk=row.pk, wanted_commit=row.wanted_commit, update_asked=row.update_asked).update(
         target=row.target, onto=row.onto, update_asked=False, warnings=warnings, conflict=row.conflict

@@ -96,6 +96,14 @@ def test_an_agent_merges_what_git_alone_can_not(
     assert git(hub.at("acme/shop"), "show", f"{head}:a.txt") == "both"
     assert git(hub.at("acme/shop"), "merge-base", head, "main") == hub.head("acme/shop", "main")
     end(session)
+    # The machine that the work comes from knows nothing of the merge; what it does next is added to it.
+    turns.send(sandbox, None, "echo more > c.txt")
+
+    def added() -> bool:
+        return "c.txt" in git(hub.at("acme/shop"), "ls-tree", "--name-only", row.branch).split()
+
+    wait_for(added, "more work")
+    assert git(hub.at("acme/shop"), "show", f"{row.branch}:a.txt") == "both"
     end(sandbox)
 
 
