@@ -145,7 +145,10 @@ def take(page: Page, path: str, tab: str, mark: str) -> None:
     """One picture, once what the tab waits for is there."""
     page.goto(f"{path}?tab={tab}")
     page.wait_for_selector("html[data-live=yes]")
-    waits = {"terminal": "#tab-terminal .xterm-rows", "files": "#tab-files a", "previews": "#tab-previews table"}
+    waits = {
+        "terminal": "#tab-terminal .xterm-rows", "files": "#tab-files .files-table", "previews": "#tab-previews table",
+        "changes": "#changes .line-come",
+    }  # fmt: skip
     if tab in waits:
         page.wait_for_selector(waits[tab])
     if tab == "terminal":

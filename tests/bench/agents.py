@@ -51,8 +51,8 @@ def click(page: Page, slug: str, template: Template, cli: Cli) -> tuple[float, f
     page.fill("input[name=designer_model]", cli.model)
     page.fill("textarea[name=prompt]", PROMPT)
     began = time.perf_counter()
-    page.get_by_role("button", name="Start sandbox").click(no_wait_after=True)
-    page.wait_for_url(re.compile(r"/sandboxes/\d+/"), wait_until="commit")
+    with page.expect_navigation(url=re.compile(r"/sandboxes/\d+/"), wait_until="commit"):
+        page.get_by_role("button", name="Start sandbox").click()
     where = page.evaluate(FIRST)
     took = time.perf_counter() - began
     job, seq = map(int, re.findall(r"\d+", where)[:2])
