@@ -89,7 +89,8 @@ function money(value) {
 function tick() {
   for (const cost of document.querySelectorAll("data[data-per-second]")) {
     const seconds = Math.max(0, (Date.now() - skew - Date.parse(cost.dataset.since)) / 1000);
-    const text = money(Number(cost.value) + Number(cost.dataset.perSecond) * seconds);
+    // The clock of this page may be a moment behind the one that the server reckoned by.
+    const text = money(Math.max(Number(cost.dataset.known), Number(cost.value) + Number(cost.dataset.perSecond) * seconds));
     if (cost.textContent !== text) cost.textContent = text;
   }
 }
