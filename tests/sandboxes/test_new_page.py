@@ -4,10 +4,11 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
 from codecourier.models import Project, User
+from sandboxes import fleet
 from sandboxes import stock as offered
 from sandboxes.agents import AGENTS
 from sandboxes.models import Sandbox, Template
@@ -107,6 +108,15 @@ def test_two_forms_at_the_same_moment_make_one_sandbox(member: User, template: T
     assert len(answers) == 2
     assert len(set(answers)) == 1
     assert Sandbox.objects.count() == 1
+
+
+def test_a_mark_that_was_used_a_moment_ago_is_no_fault_of_the_form(project: Project, template: Template):
+    first = fleet.launch(project, None, template=template, request_key="m")
+    second = Sandbox(project=project, template=template, tool=template.tool, status="creating", request_key="m")
+    fleet.check(second, "")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        second.save()
+    assert fleet.launch(project, None, template=template, request_key="m") == first
 
 
 def close_after(work: Any) -> None:
