@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
+from codecourier import up
 from codecourier.models import Project, ProviderKey
 from sandboxes import e2b, fleet, turns
 from sandboxes.models import Kind, PullRequest, Sandbox, SessionConfig
@@ -47,7 +50,7 @@ def test_private_work_becomes_one_pull_request_and_the_key_stays_outside(
     turn = turn_of(sandbox)
     assert turn.status == "succeeded", turn.detail
     row = settled(sandbox, 1)
-    (pull,) = hub.pulls
+    (pull,) = [one for one in hub.pulls if one.head == row.branch]
     assert git(hub.at("acme/shop"), "show", f"{pull.head}:a.txt").splitlines() == ["one", "two"]
     machine = e2b.machine_of(sandbox)
     machine.write({"/tmp/search.py": SEARCH}, "bring the search")
@@ -68,8 +71,26 @@ def test_private_work_becomes_one_pull_request_and_the_key_stays_outside(
         return git(hub.at("acme/shop"), "show", f"{pull.head}:a.txt").splitlines() == ["one", "two", "three"]
 
     wait_for(pushed, "the second push")
-    assert len(hub.pulls) == 1
+    assert [one.head for one in hub.pulls].count(row.branch) == 1
     end(sandbox)
+
+
+def test_a_command_prints_the_pull_request_that_it_made(
+    stack: Stack,
+    project: Project,
+    github_server: GitHub,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(up, "stack", lambda say: nullcontext())  # it runs already
+    url = f"{github_server.url}/acme/shop.git"
+    call_command("launch", "echo five > e.txt", project=project.slug, tool="script", repo=url, pr=True)
+    row = PullRequest.objects.get(project=project)
+    assert capsys.readouterr().out.splitlines()[-1] == row.url == f"{github_server.url}/acme/shop/pull/{row.number}"
+    with pytest.raises(SystemExit) as nothing:
+        call_command("launch", "true", project=project.slug, tool="script", repo=url, pr=True)
+    assert nothing.value.code == 1
+    assert "nothing was changed" in capsys.readouterr().err
 
 
 def test_an_agent_merges_what_git_alone_can_not(

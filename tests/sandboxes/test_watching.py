@@ -187,11 +187,15 @@ def no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"tool": "claude", "effort": "huge"}, "claude knows no effort 'huge'. Known: low, medium, high, max."),
         ({"tool": "script", "effort": "high"}, "script knows no effort 'high'. Known: none: leave it away."),
         ({"tool": "script", "model": "m"}, "The script tool uses no model. Leave --model away."),
+        (
+            {"tool": "script", "pr": True},
+            "A pull request needs a repository at GitHub, and a GitHub key",
+        ),
         ({"tool": "claud"}, "There is no tool 'claud'. Known: claude, script."),
     ],
 )
 def test_what_a_tool_has_no_use_for_is_refused(
-    no_stack: None, project: Project, claude: Template, template: Template, options: dict[str, str], sentence: str
+    no_stack: None, project: Project, claude: Template, template: Template, options: dict[str, Any], sentence: str
 ):
     with pytest.raises(CommandError, match=sentence.replace(".", r"\.")) as refusal:
         call_command("launch", "Go", project="rocket", **options)
