@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import models
 from django.tasks import Task
+from pydantic import BaseModel
 
 guards: list[Callable[[models.Model, str], None]] = []
 sweepers: dict[type[models.Model], Task] = {}
@@ -66,6 +67,8 @@ newcomers: list[Callable[[Any], None]] = []
 farewells: list[Callable[[], Any]] = []
 # What a new installation starts with; each changes nothing that is there.
 seeds: list[Callable[[], Any]] = []
+# What answers by contract look like: pydantic models by name; see `sandboxes.contracts`.
+contracts: dict[str, type[BaseModel]] = {}
 # What things cost: each is called with a service, a model (empty for machine time) and a moment, and returns the price
 # in USD of one unit of each metric that it knows; the first that knows any is believed.
 pricers: list[Callable[[str, str, datetime], Mapping[str, Decimal]]] = []

@@ -247,7 +247,9 @@ def _prepare(sandbox: Sandbox) -> str:
 
 
 def work_branch(sandbox: Sandbox) -> str:
-    """What the sandbox's work is committed on."""
+    """What the sandbox's work is committed on: where it was told, else by the project's pattern."""
+    if sandbox.work_branch:
+        return sandbox.work_branch
     values = {"kind": sandbox.kind, "id": str(sandbox.pk), "title": slugify(sandbox.title)[:40]}
     return fill(PublishingSettings.of(sandbox.project).branch_pattern, values).rstrip("-/.")
 

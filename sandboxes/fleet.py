@@ -5,11 +5,13 @@ stop, pause, wake only write the wish (`wanted`) and enqueue; every step looks f
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils import timezone
 
@@ -17,11 +19,12 @@ from codecourier import live
 from codecourier.lifecycle import Later
 from codecourier.models import Project, User
 from personas import briefing
+from personas.briefing import Briefing
 from personas.models import Persona
 
 from . import boot, e2b, jobs, sessions, slots, turns
 from .checkpoints import taking
-from .models import TIMEOUT_MS, Checkpoint, Job, Phase, Sandbox, Template, Turn, Wanted
+from .models import TIMEOUT_MS, Checkpoint, Job, Kind, Phase, Sandbox, Template, Turn, Wanted
 from .reasons import Reason
 
 logger = logging.getLogger(__name__)
@@ -47,12 +50,16 @@ def launch(
     template: Template,
     prompt: str = "",
     persona: Persona | None = None,
+    pinned: Briefing | None = None,
     request_key: str | None = None,
+    contract: str = "",
+    files: Sequence[UploadedFile] = (),
     **fields: Any,
 ) -> Sandbox:
     """A new sandbox, its boot enqueued. ValidationError names the field that is wrong.
 
-    The same `request_key` again gives the sandbox made the first time.
+    The same `request_key` again gives the sandbox made the first time. A `pinned` briefing goes before what the
+    persona brings today. The first message has to be answered by `contract`, and has `files`.
     """
     if request_key and (known := Sandbox.objects.filter(project=project, request_key=request_key).first()):
         return known
@@ -62,7 +69,7 @@ def launch(
         template=template,
         tool=template.tool,
         status=S.CREATING,
-        briefing=briefing.brief(project, persona).to_json(),
+        briefing=(pinned or briefing.brief(project, persona)).to_json(),
         labels=labels_of(persona) | fields.pop("labels", {}),
         title=title_of(prompt),
         request_key=request_key,
@@ -79,7 +86,7 @@ def launch(
             for position, name in enumerate(Phase.Name)
         )
         if prompt:
-            turns.queue(sandbox, user, prompt)
+            turns.queue(sandbox, user, prompt, files=files, contract=contract)
         sandbox.nudge()
         Sandbox.poke(sandbox.pk)
     return sandbox
@@ -237,6 +244,10 @@ def run(sandbox: Sandbox) -> None:
         keep(sandbox)
     cross_session(sandbox)
     turns.advance(sandbox)
+    if over(sandbox):
+        stop(sandbox, None, Reason.FINISHED)
+        end(sandbox)
+        return
     # As it is by now: somebody may have come meanwhile.
     sandbox.refresh_from_db(fields=["active_at"])
     idle_at = sandbox.idle_at()
@@ -245,6 +256,12 @@ def run(sandbox: Sandbox) -> None:
         lay_down(sandbox)
     elif session_ends := sessions.due_at(sandbox):
         sandbox.look_again = max(session_ends, timezone.now() + TRY_AGAIN)
+
+
+def over(sandbox: Sandbox) -> bool:
+    """A service session ends with its work; what it answered and changed is kept by then."""
+    done = sandbox.kind in Kind.services() and sandbox.turns.exists() and not sandbox.turns.unfinished().exists()
+    return done and not sandbox.checkpoints.open().exists()
 
 
 def cross_session(sandbox: Sandbox) -> None:

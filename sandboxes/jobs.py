@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from . import attachments, courier, e2b, keys
+from . import attachments, contracts, courier, e2b, keys
 from .agents import AGENTS, Command, Task
 from .models import TIMEOUT_MS, Job, Phase, Sandbox
 from .repository import clone_command
@@ -73,7 +73,7 @@ def start(job: Job, machine: e2b.Machine) -> None:
     spec = {
         "argv": what.argv,
         "cwd": e2b.HOME if job.kind == Job.Kind.CLONE else PROJECT,
-        "env": dict(what.env),
+        "env": {**what.env, **contracts.variables(job)},
         "deadline_s": _seconds(job),
         "silence_s": job.sandbox.silence_seconds,
         "background": "keep" if job.kind == Job.Kind.TURN else "kill",

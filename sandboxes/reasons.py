@@ -25,6 +25,7 @@ class Reason(models.TextChoices):
     MODEL_ERROR = "model_error", "The model provider did not answer as it should."
     UNFINISHED = "unfinished", "The agent ended without saying that it was done."
     OVERDUE = "overdue", "A phase took longer than it may."
+    CONTRACT = "contract", "What the agent answered does not have the form that was asked for."
     EXIT = "exit", "The script ended with an error."
     KILLED = "killed", "The machine was stopped before the turn was over."
     INTERNAL = "internal", "CodeCourier itself failed here; the administrator finds it in the log."

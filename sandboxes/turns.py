@@ -13,10 +13,10 @@ from django.utils import timezone
 from codecourier import live
 from codecourier.models import User
 
-from . import attachments, e2b, jobs, transcripts
+from . import attachments, contracts, e2b, jobs, transcripts
 from .agents import AGENTS, Verdict
 from .agents.base import Exit
-from .checkpoints import taking
+from .checkpoints import setting, taking
 from .models import Checkpoint, Job, Sandbox, Turn, Wanted
 from .reasons import Reason
 
@@ -37,14 +37,20 @@ def queue(
     model: str = "",
     effort: str = "",
     files: Sequence[UploadedFile] = (),
+    contract: str = "",
+    onto: Checkpoint | None = None,
 ) -> Turn:
-    """Write a message's row and keep its files; ValidationError when it says nothing or asks for what can't be."""
+    """Write a message's row and keep its files; ValidationError when it says nothing or asks for what can't be.
+
+    `contract` names what it has to answer with, `onto` the state that the machine is set to before.
+    """
     last = sandbox.turns.aggregate(last=Max("position"))["last"] or 0
     turn = Turn(sandbox=sandbox, created_by=user, prompt=prompt, status=T.QUEUED, position=last + 1)
-    turn.model, turn.effort = model.strip(), effort
+    turn.model, turn.effort, turn.contract, turn.onto = model.strip(), effort, contract, onto
     turn.clean()
     check(sandbox.tool, turn.model, turn.effort)
     turn.save()
+    contracts.put(turn)
     attachments.keep(turn, files)
     turn.record("", turn.status, turn.created_at)
     return turn
@@ -68,6 +74,8 @@ def send(
     model: str = "",
     effort: str = "",
     files: Sequence[UploadedFile] = (),
+    contract: str = "",
+    onto: Checkpoint | None = None,
 ) -> Turn:
     """Queue a message, and wake a sandbox that sleeps; NotPossible when it is over."""
     attachments.check(files)
@@ -75,7 +83,7 @@ def send(
         row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
         if row.final or row.wanted == Wanted.KILL:
             raise NotPossible("This sandbox is over, so the message was not sent. Start a new sandbox with it.")
-        turn = queue(row, user, prompt, model=model, effort=effort, files=files)
+        turn = queue(row, user, prompt, model=model, effort=effort, files=files, contract=contract, onto=onto)
         row.want(Wanted.RUN, by=user)
         Sandbox.objects.filter(pk=row.pk).update(active_at=timezone.now())
         turn.nudge()
@@ -171,16 +179,19 @@ def settle(turn: Turn, sandbox: Sandbox) -> bool:
         act(job, e2b.machine_of(sandbox))
     if job.status in Job.LIVE:
         return False
+    verdict = judge(job)
+    answer = contracts.read(turn, sandbox) if contracts.due(turn, verdict) else None
     with transaction.atomic():
-        conclude(turn, job)
+        conclude(turn, job, contracts.judged(turn, verdict, answer))
         taking.plan(sandbox, Checkpoint.Cause.TURN, turn)
+        if answer and answer.error:
+            contracts.ask_again(turn, answer.error)
     sandbox.refresh_from_db()
     return True
 
 
-def conclude(turn: Turn, job: Job) -> None:
+def conclude(turn: Turn, job: Job, verdict: Verdict) -> None:
     """The turn of an ended job: how it went, what it used, and where the agent's conversation goes on."""
-    verdict = judge(job)
     with transaction.atomic():
         turn.move(
             verdict.status,
@@ -188,6 +199,7 @@ def conclude(turn: Turn, job: Job) -> None:
             detail=verdict.detail,
             ended_at=timezone.now(),
             usage=transcripts.usage(job),
+            answer=turn.answer,
         )
         Sandbox.objects.filter(pk=job.sandbox_id).update(
             active_at=timezone.now(), session=transcripts.session(job, job.sandbox.session)
@@ -198,6 +210,7 @@ def act(job: Job, machine: e2b.Machine) -> None:
     """Start a job that has not started, ask one to end that somebody interrupted."""
     if job.status == Job.Status.STARTING:
         attachments.hand_over(job.turn, machine)
+        setting.bring(job.turn, machine)
         jobs.start(job, machine)
     elif job.stop_reason:
         jobs.ask_stop(job, machine, "stopped")
@@ -231,7 +244,7 @@ def close(sandbox: Sandbox, reason: str) -> None:
         fields: dict[str, Any] = {"ended_at": timezone.now()}
         if turn.job and turn.job.status == Job.Status.EXITED:
             turn.job.sandbox = sandbox
-            conclude(turn, turn.job)
+            conclude(turn, turn.job, contracts.judged(turn, judge(turn.job), None))
         else:
             detail = Reason.sentence(Reason.KILLED if turn.status == T.RUNNING else reason)
             turn.move(T.INTERRUPTED, reason=reason, detail=detail, **fields)

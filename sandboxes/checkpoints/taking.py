@@ -70,8 +70,7 @@ def take(row: Checkpoint, machine: e2b.Machine, seconds: float) -> None:
     sandbox, store = row.sandbox, Store.of(row.sandbox.project)
     said = ask(row, machine, have(sandbox, store), seconds)
     commit, ref = str(said["commit"]), ref_of(row.sandbox_id, row.pk)
-    last = sandbox.checkpoints.stored().last()
-    if commit == (last.commit if last else sandbox.start_commit):
+    if commit == before(sandbox):
         row.move(C.SAME, commit=commit, left_out=left_out(said), ended_at=timezone.now())
         return
     if not COMMIT.match(commit):
@@ -129,9 +128,17 @@ def fetch(row: Checkpoint, machine: e2b.Machine, said: dict[str, Any], ref: str)
 
 
 def have(sandbox: Sandbox, store: Store) -> list[str]:
-    """Commits that need not be bundled: the sandbox's own checkpoints, and where it started."""
+    """Commits that need not be bundled: what was saved or set last, and where it started."""
+    return [commit for commit in (before(sandbox), sandbox.start_commit) if commit and store.has(commit)]
+
+
+def before(sandbox: Sandbox) -> str:
+    """The newest commit that both sides know: the last one saved, or what the machine was set to since."""
     last = sandbox.checkpoints.stored().last()
-    return [commit for commit in (last.commit if last else "", sandbox.start_commit) if commit and store.has(commit)]
+    turn = sandbox.turns.filter(onto__isnull=False, started_at__isnull=False).select_related("onto").last()
+    if turn and turn.onto and turn.started_at and (last is None or last.created_at < turn.started_at):
+        return turn.onto.commit
+    return last.commit if last else sandbox.start_commit
 
 
 def message(row: Checkpoint) -> str:

@@ -34,6 +34,11 @@ class Kind(models.TextChoices):
     ANSWERING = "answering", "Answering"
     MERGING = "merging", "Merging"
 
+    @classmethod
+    def services(cls) -> frozenset[str]:
+        """Those that answer one question and are over."""
+        return frozenset({cls.ISSUE, cls.LEARNING, cls.EVALUATOR, cls.JUDGE, cls.ANSWERING})
+
 
 class Wanted(models.TextChoices):
     """What somebody asked for, apart from where the machine is."""

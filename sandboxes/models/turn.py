@@ -56,6 +56,12 @@ class Turn(Lifecycle):
     # Other than the sandbox's own, from this turn on.
     model = models.CharField(max_length=120, blank=True)
     effort = models.CharField(max_length=10, blank=True)
+    # What it has to answer with, what it answered, and the turn whose answer it mends (`sandboxes.contracts`).
+    contract = models.CharField(max_length=60, blank=True)
+    answer = models.JSONField(null=True, blank=True)
+    repairs = models.OneToOneField("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="repaired_by")
+    # The machine is set to this state of another's work before it starts.
+    onto = models.ForeignKey("sandboxes.Checkpoint", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     # Order in the queue: by position, then by age.
     position = models.IntegerField(default=0)
     # Tokens by model: {model: {"input", "output", "cache_read", "cache_write", "reasoning"}}; null when unknown.

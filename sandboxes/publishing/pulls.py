@@ -48,10 +48,14 @@ REST = timedelta(minutes=10)
 
 
 def publish(
-    sandbox: Sandbox, user: User | None, *, request: bool = False, draft: bool | None = None
+    sandbox: Sandbox, user: User | None, *, request: bool = False, draft: bool | None = None,
+    checkpoint: Checkpoint | None = None, title: str = "", body: str = "",
 ) -> PullRequest:  # fmt: skip
-    """Bring the newest checkpoint to the remote, and a pull request there if wanted; NotPossible says what lacks."""
-    last = sandbox.checkpoints.stored().last()
+    """Bring a checkpoint, else the newest, to the remote, with a pull request if wanted; NotPossible says what lacks.
+
+    A branch that several sandboxes worked on one after another, as those of a run, has one row: the latest's.
+    """
+    last = checkpoint or sandbox.checkpoints.stored().last()
     if last is None:
         raise NotPossible(
             "Nothing is saved yet that could be pushed. It is after the next turn that changes something."
@@ -68,15 +72,32 @@ def publish(
         "branch": sandbox.work_branch, "base": sandbox.branch, "wanted_commit": last.commit,
         "wants_request": request, "status": P.PUSHING, "status_at": now,
         "draft": PublishingSettings.of(sandbox.project).draft if draft is None else draft,
+        "title": title, "body": body,
     }  # fmt: skip
     with transaction.atomic():
-        row, made = PullRequest.objects.select_for_update().get_or_create(sandbox=sandbox, defaults=made_with)
+        row, made = adopted(sandbox), False
+        if row is None:
+            row, made = PullRequest.objects.select_for_update().get_or_create(sandbox=sandbox, defaults=made_with)
         if row.status == P.MERGED:
             raise NotPossible("Its pull request is merged already. Go on in a new sandbox.")
         if made:
             row.record("", row.status, now)
         audit.note(user, "work.published", row, commit=last.commit)
         again(row, wanted_commit=last.commit, target="", wants_request=request or row.wants_request)
+    return row
+
+
+def adopted(sandbox: Sandbox) -> PullRequest | None:
+    """The row of the sandbox's branch that another sandbox made, from now on this one's."""
+    if PullRequest.objects.filter(sandbox=sandbox).exists():
+        return None
+    same = PullRequest.objects.select_for_update().filter(
+        project=sandbox.project, remote_url=sandbox.repository_url, branch=sandbox.work_branch
+    )
+    row = same.exclude(branch="").exclude(status=P.MERGED).first()
+    if row:
+        PullRequest.objects.filter(pk=row.pk).update(sandbox=sandbox)
+        row.sandbox = sandbox
     return row
 
 
@@ -264,7 +285,7 @@ def request(row: PullRequest) -> None:
     """Open it, or find the one that is open already."""
     settings = PublishingSettings.of(row.project)
     here, repository = reach(row)
-    title, body = text.title_of(row.sandbox), text.body_of(row.sandbox)
+    title, body = row.title or text.title_of(row.sandbox), row.body or text.body_of(row.sandbox)
     made = github.open_pull_request(
         here, repository, head=row.branch, base=row.base, title=title, body=body, draft=row.draft,
         labels=names(settings.labels), reviewers=names(settings.reviewers),
