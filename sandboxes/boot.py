@@ -16,7 +16,7 @@ from django.utils.text import slugify
 from codecourier import live
 from personas.briefing import Briefing
 
-from . import courier, e2b, jobs, keys, preparation, sizes, slots
+from . import courier, e2b, jobs, keys, preparation, protection, sizes, slots
 from .agents import AGENTS
 from .checkpoints.store import COMMIT
 from .models import Job, Phase, PublishingSettings, Sandbox
@@ -213,7 +213,10 @@ def inject(sandbox: Sandbox, phase: Phase) -> bool:
     began = {"work_branch": work_branch(sandbox), "start_commit": start if COMMIT.match(start) else ""}
     Sandbox.objects.filter(pk=sandbox.pk).update(**began)
     sandbox.refresh_from_db(fields=list(began))
-    return phase.end(P.SUCCEEDED, detail=f"{len(variables)} variables in .env" if variables else "")
+    if sandbox.reads_only:
+        protection.protect(sandbox)
+    told = [f"{len(variables)} variables in .env"] * bool(variables) + ["clone read-only"] * sandbox.reads_only
+    return phase.end(P.SUCCEEDED, detail=", ".join(told))
 
 
 def brief(sandbox: Sandbox) -> dict[str, bytes]:

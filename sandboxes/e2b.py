@@ -229,6 +229,11 @@ class Machine:
         with ours(what):
             return self._sandbox.commands.run(command, envs=dict(envs or {}), timeout=seconds).stdout or ""
 
+    def run_as_root(self, command: str, what: str, *, seconds: float = 30) -> None:
+        """The same with all rights inside, which only cloud machines give."""
+        with ours(what):
+            self._sandbox.commands.run(command, user="root", timeout=seconds)
+
     def set_network(self, network: Mapping[str, Any]) -> None:
         """Replace all rules for what it reaches, and with which headers."""
         with ours("set the machine's network rules"):

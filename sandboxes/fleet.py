@@ -364,6 +364,8 @@ def drained(sandbox: Sandbox) -> bool:
 
 def save(sandbox: Sandbox, cause: str) -> None:
     """A checkpoint of what there is now, in the time that is left; a machine that is gone has no more to save."""
+    if sandbox.reads_only:
+        return
     taking.plan(sandbox, cause)
     left = sandbox.stop_by - timezone.now() if sandbox.stop_by else settings.STOP_GRACE
     taking.advance(sandbox, max(left.total_seconds(), 1))

@@ -183,7 +183,8 @@ def settle(turn: Turn, sandbox: Sandbox) -> bool:
     answer = contracts.read(turn, sandbox) if contracts.due(turn, verdict) else None
     with transaction.atomic():
         conclude(turn, job, contracts.judged(turn, verdict, answer))
-        taking.plan(sandbox, Checkpoint.Cause.TURN, turn)
+        if not sandbox.reads_only:
+            taking.plan(sandbox, Checkpoint.Cause.TURN, turn)
         if answer and answer.error:
             contracts.ask_again(turn, answer.error)
     sandbox.refresh_from_db()

@@ -173,6 +173,21 @@ class Machine:
         if self.record.uid:
             os.chown(self.run_folder, 0, 0)
 
+    async def protect(self, path: str) -> None:
+        """Make a folder inside read-only for all that runs there. Raises HostError with why it can't be."""
+        words = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(Path(__file__).with_name("protect.py")),
+            str(self.record.init[0]),
+            path,
+        ]
+        helper = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
+        _, said = await helper.communicate()
+        if helper.returncode:
+            raise HostError(said.decode(errors="replace").strip()[-300:] or f"{path} could not be made read-only")
+
     @property
     def socket_path(self) -> str:
         """Short whatever the state folder's length: a socket's path has at most 107 bytes."""

@@ -102,6 +102,14 @@ def read_timeout(body: Mapping[str, Any], settings: Settings) -> int:
     return whole("timeout", settings.default_timeout if value is None else value, 0, settings.longest_timeout)
 
 
+def read_path(body: Mapping[str, Any], home: str) -> str:
+    """A folder below the home; raises Refused 400 for any other."""
+    path = body.get("path")
+    if not isinstance(path, str) or not path.startswith(f"{home}/") or "\0" in path or ".." in path.split("/"):
+        raise Refused(400, f"path must be a folder below {home}, not {str(path)[:200]!r}")
+    return path
+
+
 def mapping(body: Mapping[str, Any], key: str) -> dict[str, Any]:
     """The object at `key`, empty when there is none; raises Refused 400 for anything else."""
     value = body.get(key) or {}

@@ -1,6 +1,7 @@
-"""The control plane: E2B's REST API for sandboxes, and two routes of our own.
+"""The control plane: E2B's REST API for sandboxes, and three routes of our own.
 
-Ours: `GET /sandboxes/ID/tombstone` says why a sandbox ended (`{"reason", "at",
+Ours: `POST /sandboxes/ID/protect` (`{"path"}`) makes a folder below the home read-only for
+all that runs inside, until the sandbox ends; `GET /sandboxes/ID/tombstone` says why a sandbox ended (`{"reason", "at",
 "seconds", "oomKills"}`, kept a day, reasons `killed`, `timeout`, `memory`, `disk`,
 `crashed`), `GET /sandboxes/ID/events` how often its memory limit was hit.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from . import metrics, payloads
+from . import metrics, payloads, rootfs
 from .errors import Refused, gone
 from .fleet import Fleet, replace_network
 from .record import State
@@ -57,6 +58,7 @@ class Rest:
         app.router.add_post(f"{one}/pause", self.pause)
         app.router.add_post(f"{one}/timeout", self.set_timeout)
         app.router.add_put(f"{one}/network", self.update_network)
+        app.router.add_post(f"{one}/protect", self.protect)
         app.router.add_get(f"{one}/metrics", self.metrics)
         app.router.add_get(f"{one}/tombstone", self.tombstone)
         app.router.add_get(f"{one}/events", self.events)
@@ -129,6 +131,12 @@ class Rest:
     async def update_network(self, request: web.Request) -> web.Response:
         network = payloads.read_network(await body(request))
         replace_network(await self.sandbox(request), network)
+        return web.Response(status=204)
+
+    async def protect(self, request: web.Request) -> web.Response:
+        path = payloads.read_path(await body(request), rootfs.HOME)
+        sandbox = await self.sandbox(request)
+        await sandbox.protect(path)
         return web.Response(status=204)
 
     async def metrics(self, request: web.Request) -> web.Response:

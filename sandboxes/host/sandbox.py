@@ -15,6 +15,7 @@ from .gateway import Caller
 from .machine import Machine
 from .metrics import Sample
 from .record import Record, State
+from .settings import HostError
 
 HISTORY = 720
 # Sockets in the run folder, through which programs in the sandbox reach the outside.
@@ -63,6 +64,15 @@ class Sandbox:
             raise Refused(
                 500, f"the sandbox's daemon refused its identity: {status} {answer[:200].decode(errors='replace')}"
             )
+
+    async def protect(self, path: str) -> None:
+        """Make a folder read-only until the end. Raises Refused: 409 unless it runs, 500 when the kernel refuses."""
+        async with self.lock:
+            self.require(State.RUNNING, "is paused")
+            try:
+                await self.machine.protect(path)
+            except (OSError, HostError) as error:
+                raise Refused(500, str(error)) from None
 
     async def pause(self) -> None:
         """Stop every process where it is. New traffic is refused first, open streams are cut last.

@@ -39,6 +39,11 @@ class Kind(models.TextChoices):
         """Those that answer one question and are over."""
         return frozenset({cls.ISSUE, cls.LEARNING, cls.EVALUATOR, cls.JUDGE, cls.ANSWERING})
 
+    @classmethod
+    def readers(cls) -> frozenset[str]:
+        """Those that can't change the clone, so that there is no work of theirs to save."""
+        return frozenset({cls.ISSUE, cls.ANSWERING})
+
 
 class Wanted(models.TextChoices):
     """What somebody asked for, apart from where the machine is."""
@@ -192,6 +197,11 @@ class Sandbox(Lifecycle, Leased):
     def topics(self) -> list[str]:
         """Its own page, and its project's lists and counters."""
         return [f"sandbox:{self.pk}", f"project:{self.project_id}"]
+
+    @property
+    def reads_only(self) -> bool:
+        """Whether its clone is protected."""
+        return self.kind in Kind.readers()
 
     @property
     def ran(self) -> timedelta:

@@ -59,6 +59,9 @@ def test_an_ordinary_user_can_run_a_host(ordinary_host: HostProcess) -> None:
     made = host.create("script-1c-256m")
     assert Path(f"/proc/{host.record(made.sandbox_id)['init'][0]}").stat().st_uid == NOBODY
     assert made.commands.run("id -u; touch ~/x; ls ~; ulimit -u").stdout == "1000\nx\n200\n"
+    made.commands.run("mkdir ~/project")
+    assert host.call("POST", f"/sandboxes/{made.sandbox_id}/protect", {"path": "/home/user/project"}) == (204, None)
+    assert "Read-only file system" in made.commands.run("touch ~/project/x 2>&1 || true").stdout
     assert made.pause() is True
     assert not made.is_running()
     made = host.sdk().Sandbox.connect(made.sandbox_id)
