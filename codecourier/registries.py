@@ -5,7 +5,7 @@
 - panels: entries of the navigation; cards: what the dashboard of a project shows; running: what counts as running now.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -49,6 +49,30 @@ class Tab:
     show: Callable[[Any, Any], tuple[str, int]]
 
 
+@dataclass(frozen=True)
+class Addition:
+    """A versioned text that every new machine of a project is told, as one more context."""
+
+    name: str
+    text: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What another app says of a row: an icon in lists, where it has one, and a line on the row's own page.
+
+    `act` is an address that is posted to when somebody presses `word`.
+    """
+
+    title: str
+    text: str
+    icon: str = ""
+    url: str = ""
+    act: str = ""
+    word: str = ""
+
+
 panels: list[Panel] = []
 # By the last part of their address.
 tabs: dict[str, Tab] = {}
@@ -67,6 +91,10 @@ newcomers: list[Callable[[Any], None]] = []
 farewells: list[Callable[[], Any]] = []
 # What a new installation starts with; each changes nothing that is there.
 seeds: list[Callable[[], Any]] = []
+# Each is called with a project and a role (empty for a machine without one): what such a machine is told as well.
+additions: list[Callable[[Any, str], Iterable[Addition]]] = []
+# Each is called with sandboxes of one project: what is to be said of them, by their numbers.
+remarks: list[Callable[[Sequence[Any]], Mapping[int, Remark]]] = []
 # What answers by contract look like: pydantic models by name; see `sandboxes.contracts`.
 contracts: dict[str, type[BaseModel]] = {}
 # What things cost: each is called with a service, a model (empty for machine time) and a moment, and returns the price

@@ -10,9 +10,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from codecourier import registries
 from codecourier.models import Project
+from codecourier.registries import Addition
 
 from .models import Asset, AssetVersion, Persona
+
+# The addition that is a project's compiled lessons.
+LEARNINGS = "Learnings"
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,11 @@ class Briefing:
         parts = [self.instructions.strip(), *(f"# {name}\n\n{text.strip()}" for name, text in self.contexts.items())]
         return "\n\n".join(part for part in parts if part) + "\n" if any(parts) else ""
 
+    @property
+    def learnings(self) -> int:
+        """The version of the project's lessons that is in it, 0 for none."""
+        return next((source.version for source in self.sources if source.kind == LEARNINGS), 0)
+
     def to_json(self) -> dict[str, Any]:
         """For a JSON column; the bytes of skills as base64."""
         return {
@@ -106,29 +116,35 @@ def _bytes(files: Mapping[str, str]) -> dict[str, bytes]:
     return {path: base64.b64decode(data) for path, data in files.items()}
 
 
-def brief(project: Project, persona: Persona | None = None) -> Briefing:
-    """What a sandbox of a project gets, with a persona or without one."""
-    versions = [asset.active for asset in assets_of(persona) if asset.active]
+def brief(project: Project, persona: Persona | None = None, context: Asset | None = None) -> Briefing:
+    """What a sandbox of a project gets, with a persona or without one; a `context` goes before the persona's own."""
+    versions = [asset.active for asset in assets_of(persona, context) if asset.active]
     told = [project.system_prompt.strip(), persona.instructions.strip() if persona else ""]
+    added = additions(project, persona)
+    contexts = {version.asset.name: text(version) for version in of(versions, Asset.Kind.CONTEXT)}
     return Briefing(
         system_prompt="\n\n".join(part for part in told if part),
         instructions=project.instructions,
-        contexts={version.asset.name: text(version) for version in of(versions, Asset.Kind.CONTEXT)},
+        contexts={one.name: one.text for one in added} | contexts,
         skills=tuple(Skill(version.asset.name, version.contents) for version in of(versions, Asset.Kind.SKILL)),
         commands=tuple(Command(version.asset.name, text(version)) for version in of(versions, Asset.Kind.COMMAND)),
         scripts=tuple(Script(version.asset.name, text(version)) for version in of(versions, Asset.Kind.SCRIPT)),
         variables=tuple(project.variables.values_list("name", flat=True)),
-        sources=(*texts(project, persona), *map(source, versions)),
+        sources=(*texts(project, persona), *(told_of(project, one) for one in added), *map(source, versions)),
     )
 
 
-def assets_of(persona: Persona | None) -> list[Asset]:
-    """A persona's context first, then what else it brings."""
-    if persona is None:
-        return []
-    others = persona.assets.kept().select_related("active__asset")
-    context = persona.context
-    return [*([context] if context and not context.archived_at else []), *others]
+def additions(project: Project, persona: Persona | None) -> list[Addition]:
+    """What other apps have to tell every machine of the project; empty texts are left out."""
+    role = persona.role if persona else ""
+    return [one for add in registries.additions for one in add(project, role) if one.text.strip()]
+
+
+def assets_of(persona: Persona | None, context: Asset | None = None) -> list[Asset]:
+    """A context first, the persona's unless there is another, then what else the persona brings."""
+    bound = context or (persona.context if persona else None)
+    others = persona.assets.kept().select_related("active__asset") if persona else ()
+    return [*([bound] if bound and not bound.archived_at else []), *others]
 
 
 def of(versions: list[AssetVersion], kind: str) -> list[AssetVersion]:
@@ -144,6 +160,11 @@ def text(version: AssetVersion) -> str:
 def source(version: AssetVersion) -> Source:
     """What the manifest says of a version."""
     return Source(version.asset.get_kind_display(), version.asset.name, version.number, version.digest)
+
+
+def told_of(project: Project, added: Addition) -> Source:
+    """What it says of an addition."""
+    return Source(added.name, project.name, added.version, hashlib.sha256(added.text.encode()).hexdigest())
 
 
 def texts(project: Project, persona: Persona | None) -> list[Source]:

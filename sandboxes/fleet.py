@@ -63,14 +63,15 @@ def launch(
     """
     if request_key and (known := Sandbox.objects.filter(project=project, request_key=request_key).first()):
         return known
+    told = pinned or briefing.brief(project, persona)
     sandbox = Sandbox(
         project=project,
         created_by=user,
         template=template,
         tool=template.tool,
         status=S.CREATING,
-        briefing=(pinned or briefing.brief(project, persona)).to_json(),
-        labels=labels_of(persona) | fields.pop("labels", {}),
+        briefing=told.to_json(),
+        labels=labels_of(persona, told) | fields.pop("labels", {}),
         title=title_of(prompt),
         request_key=request_key,
         **fields,
@@ -92,9 +93,12 @@ def launch(
     return sandbox
 
 
-def labels_of(persona: Persona | None) -> dict[str, Any]:
+def labels_of(persona: Persona | None, told: Briefing) -> dict[str, Any]:
     """What the ledger and the lessons know a sandbox by; whoever makes it may add to them."""
-    return {"persona": persona.name, "persona_id": persona.pk, "role": persona.role} if persona else {}
+    labels: dict[str, Any] = (
+        {"persona": persona.name, "persona_id": persona.pk, "role": persona.role} if persona else {}
+    )
+    return labels | ({"learnings": told.learnings} if told.learnings else {})
 
 
 def title_of(prompt: str) -> str:

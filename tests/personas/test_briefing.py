@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from codecourier import registries
 from codecourier.models import Project, User, Variable
+from codecourier.registries import Addition
 from personas import library
 from personas.briefing import Briefing, brief
 from personas.models import Asset, Persona
@@ -68,3 +70,28 @@ def test_a_new_project_has_a_persona_for_the_common_roles(project: Project) -> N
     roles = set(Persona.objects.filter(project=project).values_list("role", flat=True))
     assert {"designer", "checker", "optimizer", "planner", "investigator", "reviewer", "evaluator"} <= roles
     assert Persona.objects.count() == len(roles)
+
+
+def test_a_context_that_is_asked_for_goes_before_the_personas(project: Project, persona: Persona) -> None:
+    other = asset(project, "context", "other", "Rockets land.")
+    assert brief(project, persona, other).contexts == {"other": "Rockets land."}
+    assert brief(project, None, other).contexts == {"other": "Rockets land."}
+    library.archive(other, None)
+    assert brief(project, persona, Asset.objects.get(name="other")).contexts == {}
+
+
+def test_what_other_apps_add_is_a_context_and_named_with_its_version(
+    project: Project, persona: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(of: Project, role: str) -> list[Addition]:
+        return [Addition("Learnings", f"Of {of.slug} for {role}.", 4), Addition("Nothing", " ", 1)]
+
+    monkeypatch.setattr(registries, "additions", [add])
+    made = brief(project, persona)
+    assert next(iter(made.contexts.items())) == ("Learnings", "Of rocket for designer.")
+    assert "# Learnings\n\nOf rocket for designer." in made.document
+    assert [(one.kind, one.name, one.version) for one in made.sources if one.version == 4] == [
+        ("Learnings", "Rocket", 4)
+    ]
+    assert made.learnings == Briefing.from_json(made.to_json()).learnings == 4
+    assert brief(project).contexts["Learnings"] == "Of rocket for ."
