@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 
 from codecourier.models import Project, User
 
+from . import remarks
 from .filters import SandboxFilter
 from .models import Kind, Sandbox
 
@@ -23,11 +24,13 @@ def listing(project: Project, user: User, params: QueryDict) -> dict[str, Any]:
     rows = Sandbox.objects.filter(project=project, deleted_at__isnull=not trash)
     chosen = SandboxFilter(asked, rows.select_related("template", "created_by"), request=user)
     page = Paginator(chosen.qs, PAGE).get_page(params.get("page"))
+    shown = list(page.object_list)
+    remarks.put(shown)
     return {
         "project": project,
         "filter": chosen,
         "page": page,
-        "rows": list(page.object_list),
+        "rows": shown,
         "kinds": kinds(rows, asked),
         "trash": trash,
         "query": _without(params, "page"),

@@ -19,6 +19,7 @@ from .agents import AGENTS
 from .bill import bill
 from .models import Checkpoint, Job, Phase, PullRequest, Sandbox, Turn
 from .publishing.buttons import buttons
+from .remarks import remarks
 
 # How many past boots of the project say what is usual, and how few don't.
 USUAL_OF = 20
@@ -71,6 +72,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "bill": bill(sandbox, turns, phases),
         **work_of(sandbox),
         "last": next((turn for turn in reversed(turns) if turn.model or turn.effort), None),
+        "remarks": remarks([sandbox])[sandbox.pk],
     }
 
 
