@@ -11,6 +11,7 @@ class Reason(models.TextChoices):
     TIMEOUT = "timeout", "Its running time is used up. Start a new sandbox with a longer timeout to go on."
     MEMORY = "memory", "It used more memory than it has. Start a new sandbox with more memory."
     DISK = "disk", "Its disk is full. Have the agent write less, or clean up between turns."
+    BUDGET = "budget", "The budget is used up. Its work is saved; whoever may raise the budget can have it go on."
     IDLE = "idle", "Nothing happened for a while, so it sleeps; a message wakes it."
     SILENCE = "silence", "The agent printed nothing for too long and was stopped."
     SETUP_FAILED = "setup_failed", "The boot did not get through; the log of the failed phase says why."
