@@ -326,6 +326,9 @@ PAUSED_DAYS = number("PAUSED_DAYS", 14, 1, 3650)
 E2B_MAX_RUNNING = number("E2B_MAX_RUNNING", 20, 1, 10_000)
 E2B_CREATES_PER_SECOND = number("E2B_CREATES_PER_SECOND", 1, 1, 100)
 E2B_MAX_SESSION = timedelta(seconds=number("E2B_MAX_SESSION_SECONDS", 3600, 600, 604_800))
+# Runs of workflows at work at once, in all and of one project; more waits in line.
+RUNS_AT_ONCE = number("RUNS_AT_ONCE", 20, 1, 1000)
+RUNS_PER_PROJECT = number("RUNS_PER_PROJECT", 5, 1, 1000)
 LOCAL_MAX_RUNNING = number("LOCAL_MAX_RUNNING", 20, 1, 1000)
 PROVIDER_TIMEOUT = timedelta(seconds=number("PROVIDER_TIMEOUT_SECONDS", 600, 60, 3600))
 

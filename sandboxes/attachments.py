@@ -71,14 +71,15 @@ def keep(turn: Turn, files: Sequence[UploadedFile]) -> None:
         for file, name in zip(files, names, strict=True):
             path = f"{turn.sandbox_id}/{uuid.uuid4().hex}"
             kept.append(place(path))
-            _write(kept[-1], file)
+            write(kept[-1], file)
             Attachment.objects.create(sandbox=turn.sandbox, turn=turn, name=name, path=path, size=file.size or 0)
     except BaseException:
         remove(kept)
         raise
 
 
-def _write(path: Path, file: UploadedFile) -> None:
+def write(path: Path, file: UploadedFile) -> None:
+    """Store an uploaded file at a new place; its folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with path.open("xb") as kept:
         for chunk in file.chunks():
