@@ -22,7 +22,7 @@ from .checkpoints.store import COMMIT
 from .models import Job, Phase, PublishingSettings, Sandbox
 from .models.pull import fill
 from .reasons import Reason
-from .repository import explain
+from .repository import explain, hand_over
 
 P = Phase.Status
 # On the PATH of every command in a machine.
@@ -86,8 +86,7 @@ def fail(phase: Phase, reason: str, sentence: str) -> None:
 def prepare(sandbox: Sandbox, phase: Phase) -> bool:
     """What the machine is made from; its log is the phase's."""
     stand = preparation.look(sandbox, phase)
-    if Phase.objects.filter(pk=phase.pk).exclude(log=stand.log).update(log=stand.log):
-        live.nudge(*phase.topics())
+    say(phase, stand.log)
     if stand.failed:
         fail(phase, Reason.SETUP_FAILED, stand.failed)
     if stand.done:
@@ -161,6 +160,25 @@ def _create(sandbox: Sandbox, provider: e2b.Provider) -> None:
 
 def _kept_until() -> object:
     return timezone.now() + settings.PROVIDER_TIMEOUT / 2
+
+
+def clone(sandbox: Sandbox, phase: Phase) -> bool:
+    """The repository into the machine, then the machine's own part of it."""
+    if not sandbox.jobs.filter(kind=phase.name).exists():
+        stand = hand_over(sandbox, phase.started_at or timezone.now())
+        say(phase, stand.log)
+        if not stand.done:
+            sandbox.look_again = timezone.now() + LOOK_AGAIN
+            return False
+        with transaction.atomic():
+            jobs.create(sandbox, phase.name, {"shipped": stand.shipped})
+    return run_job(sandbox, phase)
+
+
+def say(phase: Phase, log: str) -> None:
+    """What is done for a phase outside the machine, shown as its log."""
+    if Phase.objects.filter(pk=phase.pk).exclude(log=log).update(log=log):
+        live.nudge(*phase.topics())
 
 
 def run_job(sandbox: Sandbox, phase: Phase) -> bool:
@@ -291,7 +309,7 @@ def check_agent(sandbox: Sandbox, phase: Phase) -> bool:
 STEPS: dict[str, Callable[[Sandbox, Phase], bool]] = {
     Phase.Name.TEMPLATE: prepare,
     Phase.Name.CREATE: make_machine,
-    Phase.Name.CLONE: run_job,
+    Phase.Name.CLONE: clone,
     Phase.Name.INSTALL: run_job,
     Phase.Name.SETUP: run_job,
     Phase.Name.INJECT: inject,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import e2b
 import httpx
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 LOCAL, CLOUD = "local", "e2b"
 CREATE_SECONDS, CALL_SECONDS, METRICS_SECONDS = 60, 15, 4
 HOME = "/home/user"
+FAR_UPLOAD, NEAR_UPLOAD = 32 * 2**20, 2**40
 
 
 class ProviderError(Exception):
@@ -178,6 +179,11 @@ def longest_session(name: str) -> timedelta | None:
     return settings.E2B_MAX_SESSION if name == CLOUD else None
 
 
+def longest_upload(name: str) -> int:
+    """How many bytes go into a machine at once: over a long way no more than a worker has time for."""
+    return FAR_UPLOAD if name == CLOUD else NEAR_UPLOAD
+
+
 @cache
 def _client(provider: Provider) -> e2b.E2B:
     options: dict[str, Any] = {"api_key": provider.api_key, "request_timeout": CALL_SECONDS, "retries": 0}
@@ -243,6 +249,11 @@ class Machine:
         """Write files at absolute paths in one transfer; folders are made."""
         with ours(what):
             self._sandbox.files.write_files([{"path": path, "data": data} for path, data in files.items()])
+
+    def send(self, path: str, source: BinaryIO, what: str) -> None:
+        """The same for one file that may be too long for the memory."""
+        with ours(what):
+            self._sandbox.files.write_files([{"path": path, "data": source}])
 
     def read(self, path: str, what: str) -> bytes:
         """The bytes of one file."""

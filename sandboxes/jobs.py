@@ -42,7 +42,7 @@ def command(job: Job) -> Command:
     """What a job runs, from its sandbox's row: the same however often it is asked."""
     sandbox = job.sandbox
     if job.kind == Job.Kind.CLONE:
-        return clone_command(sandbox, PROJECT, folder(job))
+        return clone_command(sandbox, PROJECT, shipped=bool(job.context.get("shipped")))
     if job.kind == Job.Kind.TURN:
         return AGENTS[sandbox.tool].turn(task(job))
     text = sandbox.template.install if job.kind == Job.Kind.INSTALL else sandbox.setup_script

@@ -1,20 +1,32 @@
-"""How a repository gets into a machine: by `git clone` there, a local path as a bundle."""
+"""How a repository gets into a machine: from the portal's copy of its remote, else by `git clone` there.
 
+remote ──fetch──> the portal's copy ──packs as they are──> the machine ──git clone of that folder──> working folder
+"""
+
+import logging
 import re
-import subprocess
 import tempfile
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from codecourier import git, remotes, repositories
 from codecourier.github import GitHubError
 
+from . import e2b
 from .agents import Command
 from .checkpoints.store import Store, ref_of, refs_of
 from .e2b import ProviderError
+from .mirrors import shipping
+from .mirrors.mirror import Mirror
+from .mirrors.shipping import JOIN, Shipment
 from .models import Checkpoint, Kind, Output, PullRequest, Sandbox
 from .reasons import Reason
 
-BUNDLE_SECONDS = 300
+logger = logging.getLogger(__name__)
+
+# Where the machine finds what is handed over.
+SHIPPED = f"{e2b.HOME}/.courier/repository.git"
 QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new",
@@ -45,73 +57,118 @@ class NoRepository(ProviderError):
     final = True
 
 
-def clone_command(sandbox: Sandbox, target: str, folder: str) -> Command:
-    """`git clone` with nothing of the URL ever an option; a local path is bundled here and cloned from the bundle.
+@dataclass(frozen=True)
+class Stand:
+    """How far the handing over of a repository is; `shipped` says that the machine's git finds it in SHIPPED."""
 
-    A private repository's key is in the environment of this one command, and asked for by a helper that ends with it.
+    done: bool
+    shipped: bool = False
+    log: str = ""
+
+
+def hand_over(sandbox: Sandbox, since: datetime) -> Stand:
+    """Bring the portal's copy of the remote up to what it was at `since` or later, and into the machine.
+
+    What the portal can't fetch the machine is to clone itself: a shallow clone, and a remote that only machines reach
+    or that fails. Its git then says why, where people look for it.
     """
     if sandbox.continues:
-        return continue_command(sandbox, sandbox.continues, target, folder)
+        with tempfile.TemporaryDirectory(prefix="courier-pack-") as place:
+            return Stand(ship(continued(sandbox, sandbox.continues, Path(place)), sandbox), shipped=True)
+    local = repositories.is_local(sandbox.repository_url)
+    if sandbox.depth and not local:
+        return Stand(True)
+    mirror = Mirror(sandbox.project, sandbox.repository_url)
     try:
-        credential = remotes.credential(sandbox.project, sandbox.repository_url)
+        found = mirror.bring(since)
     except GitHubError as error:
         raise NoRepository(str(error)) from error
-    argv = ["git", *(credential.options if credential else ()), "clone", "--progress"]
-    if sandbox.branch:
-        argv += ["--branch", sandbox.branch]
-    if repositories.is_local(sandbox.repository_url):
-        bundle = f"{folder}/repository.bundle"
-        files = {bundle: make_bundle(repositories.local_path(sandbox.repository_url))}
-        return Command((*argv, "--", bundle, target), files=files, env=QUIET)
-    if sandbox.depth:
-        argv += ["--depth", str(sandbox.depth)]
-    secret = credential.env if credential else {}
-    return Command((*argv, "--", sandbox.repository_url, target), env=QUIET, secret_env=secret)
+    if found.failed and local:
+        raise NoRepository(f"{sandbox.repository_url} can't be read. git said: {last_line(found.failed)}")
+    if found.failed:
+        logger.warning("Sandbox %s: the portal could not fetch its repository: %s", sandbox.pk, found.failed)
+        return Stand(True, log=f"{found.log}Not by way of the portal: {last_line(found.failed)}\n")
+    if not found.done:
+        return Stand(False, log=found.log)
+    Store.of(sandbox.project).borrow(mirror.path)
+    with mirror.read():
+        return Stand(ship(Shipment(mirror.packs(), mirror.refs(), mirror.head), sandbox), shipped=True, log=found.log)
 
 
-CONTINUE = """
-git init -q -b "$3" "$2"
+def ship(shipment: Shipment, sandbox: Sandbox) -> bool:
+    """Into the sandbox's machine; False when the rest comes at the next look."""
+    return shipping.ship(shipment, e2b.machine_of(sandbox), SHIPPED, e2b.longest_upload(sandbox.provider))
+
+
+def continued(sandbox: Sandbox, checkpoint: Checkpoint, place: Path) -> Shipment:
+    """The work of another machine, from the project's repository on the portal, with all that is here of the remote.
+
+    What is not in packs of the remote's copy is packed in `place`.
+    """
+    store, ref = Store.of(sandbox.project), ref_of(checkpoint.sandbox_id, checkpoint.pk)
+    commit, mirror = store.commit_of(ref), Mirror(sandbox.project, sandbox.repository_url)
+    if not commit:
+        raise NoRepository("The work to go on from is not in the portal's repository any more.")
+    known = mirror.refs() if sandbox.repository_url and mirror.there else {}
+    refs = {name.replace("refs/heads/", "refs/remotes/origin/", 1): value for name, value in known.items()}
+    # What a merging session has to merge is beside it.
+    pull = PullRequest.objects.filter(sandbox=checkpoint.sandbox_id).first() if sandbox.kind == Kind.MERGING else None
+    if pull:
+        refs[f"refs/remotes/origin/{pull.base}"] = store.commit_of(f"{refs_of(checkpoint.sandbox_id)}other")
+    branch = f"refs/heads/{sandbox.branch or 'main'}"
+    try:
+        made = store.pack(place, [commit, *refs.values()], set(known.values()))
+    except git.GitError as error:
+        raise NoRepository(f"The work to go on from is not in the portal's repository any more. {error}") from error
+    refs = {name: value for name, value in refs.items() if value} | {branch: commit}
+    packs = mirror.packs() if known else []
+    return Shipment(packs, refs, f"ref: {branch}\n", made=made, shallow=store.cut(commit))
+
+
+CLONE = f"""{JOIN}
+from="$1" to="$2" url="$3"
+shift 3
+git clone --progress "$@" -- "$from" "$to"
+git -C "$to" remote set-url origin "$url"
+rm -rf "$from"
+"""
+CONTINUE = f"""{JOIN}
+mkdir -p "$2"
+mv "$1" "$2/.git"
 cd "$2"
-if [ -s "$1/shallow" ]; then cp "$1/shallow" .git/shallow; fi
-git fetch -q --update-shallow --update-head-ok "$1/repository.bundle" "$4:refs/heads/$3"
-if [ -n "$6" ]; then git fetch -q --update-shallow "$1/repository.bundle" "$6:refs/remotes/origin/$7"; fi
+git config core.bare false
+git config core.logAllRefUpdates true
+if [ -n "$3" ]; then git remote add origin "$3"; fi
 git reset -q --hard
-if [ -n "$5" ]; then git remote add origin "$5"; fi
 """
 
 
-def continue_command(sandbox: Sandbox, checkpoint: Checkpoint, target: str, folder: str) -> Command:
-    """The work of another machine, from the project's repository on the portal."""
-    store, ref = Store.of(sandbox.project), ref_of(checkpoint.sandbox_id, checkpoint.pk)
-    # What a merging session has to merge is beside it.
-    pull = PullRequest.objects.filter(sandbox=checkpoint.sandbox_id).first() if sandbox.kind == Kind.MERGING else None
-    base = f"{refs_of(checkpoint.sandbox_id)}other" if pull else ""
-    with tempfile.TemporaryDirectory(prefix="courier-bundle-") as place:
-        bundle = Path(place) / "bundle"
-        try:
-            store.git("bundle", "create", "-q", bundle, ref, *([base] if base else []))
-        except git.GitError as error:
-            raise NoRepository(f"The work to go on from is not in the portal's repository any more. {error}") from error
-        files = {f"{folder}/repository.bundle": bundle.read_bytes(), f"{folder}/shallow": store.shallow()}
-    url = "" if repositories.is_local(sandbox.repository_url) else sandbox.repository_url
-    words = (folder, target, sandbox.branch or "main", ref, url, base, pull.base if pull else "")
-    return Command(("sh", "-ec", CONTINUE, "continue", *words), files=files, env=QUIET)
+def clone_command(sandbox: Sandbox, target: str, *, shipped: bool) -> Command:
+    """The machine's part: its repository made from what was handed over, else a `git clone` from the remote.
+
+    Nothing of the URL is ever an option. A private repository's key is in the environment of this one command, and
+    asked for by a helper that ends with it; with what was handed over none is needed.
+    """
+    url = sandbox.repository_url
+    options = ["--branch", sandbox.branch] if sandbox.branch else []
+    if sandbox.continues_id:
+        return Command(("sh", "-ec", CONTINUE, "continue", SHIPPED, target, url), env=QUIET)
+    if shipped:
+        return Command(("sh", "-ec", CLONE, "clone", SHIPPED, target, url, *options), env=QUIET)
+    try:
+        credential = remotes.credential(sandbox.project, url)
+    except GitHubError as error:
+        raise NoRepository(str(error)) from error
+    if sandbox.depth:
+        options += ["--depth", str(sandbox.depth)]
+    argv = ["git", *(credential.options if credential else ()), "clone", "--progress", *options, "--", url, target]
+    return Command(tuple(argv), env=QUIET, secret_env=credential.env if credential else {})
 
 
-def make_bundle(path: Path) -> bytes:
-    """Every branch and tag of a local repository; NoRepository with git's own words when it can't be read."""
-    with tempfile.TemporaryDirectory(prefix="courier-bundle-") as place:
-        bundle = Path(place) / "bundle"
-        call = ["git", "-c", "safe.directory=*", "-C", str(path), "bundle", "create", "-q", str(bundle)]
-        try:
-            subprocess.run(
-                [*call, "HEAD", "--branches", "--tags"], check=True, capture_output=True, timeout=BUNDLE_SECONDS
-            )
-        except subprocess.CalledProcessError as error:
-            raise NoRepository(f"{path} can't be bundled: {error.stderr.decode(errors='replace').strip()}") from error
-        except subprocess.TimeoutExpired as error:
-            raise NoRepository(f"{path} could not be bundled within {BUNDLE_SECONDS} s.") from error
-        return bundle.read_bytes()
+def last_line(said: str) -> str:
+    """The one in which git says what is wrong."""
+    lines = [line for line in re.split(r"[\r\n]+", said.strip()) if line] or [""]
+    return next((line for line in reversed(lines) if line.startswith(("fatal:", "error:"))), lines[-1])[:300]
 
 
 def explain(sandbox: Sandbox, job_id: int) -> str:

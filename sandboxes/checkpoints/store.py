@@ -1,12 +1,14 @@
 """A project's bare repository on the portal: what its machines brought, and what is read of it.
 
 refs/checkpoints/<sandbox>/<checkpoint>   one commit each, kept as long as the sandbox's row
+
+What was fetched from its remotes is in copies beside it (`sandboxes.mirrors`), whose objects it has too.
 """
 
 import fcntl
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from django.conf import settings
 
 from codecourier import git
 from codecourier.models import Project
+from sandboxes.mirrors.mirror import folder_of
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 COMMIT = re.compile(r"[0-9a-f]{40}\Z")
@@ -54,6 +57,7 @@ class Store:
     """The repository of one project; made when something is first put into it."""
 
     def __init__(self, project_id: int) -> None:
+        self.project_id = project_id
         self.path: Path = settings.STATE / "repositories" / f"{project_id}.git"
 
     @classmethod
@@ -96,7 +100,7 @@ class Store:
             self._cut(shallow)
             try:
                 self._unpack(bundle)
-                self.git("rev-list", "--quiet", "--objects", commit, "--not", "--all")
+                self.git("rev-list", "--quiet", "--objects", commit, "--not", "--all", "--alternate-refs")
             except git.GitError as error:
                 raise Broken(f"What the machine handed over is no repository that can be kept. {error}") from error
             self.git("update-ref", ref, commit)
@@ -119,6 +123,27 @@ class Store:
         new = [commit for commit in shallow if COMMIT.match(commit) and commit not in known and not self.has(commit)]
         if new:
             found.write_text("".join(f"{commit}\n" for commit in [*known, *new]))
+
+    def borrow(self, mirror: Path) -> None:
+        """Have the objects of a remote's copy as well, which never loses one."""
+        line = f"../../{mirror.relative_to(self.path.parent)}/objects\n"
+        listed = self.path / "objects" / "info" / "alternates"
+        if listed.exists() and line in listed.read_text().splitlines(keepends=True):
+            return
+        with self.locked(), listed.open("a") as file:
+            file.write(line)
+
+    def pack(self, place: Path, tips: Collection[str], known: Collection[str]) -> list[Path]:
+        """Files of packs, made in `place`, with all that the tips need and the known commits have not."""
+        asked = "".join(f"{tip}\n" for tip in tips if tip) + "".join(f"^{commit}\n" for commit in known)
+        self.git("pack-objects", "-q", "--revs", place / "pack", given=asked.encode())
+        return sorted(place.glob("pack-*.pack")) + sorted(place.glob("pack-*.idx"))
+
+    def cut(self, commit: str) -> bytes:
+        """Of a commit's history those whose parents are not here, a line each, as git keeps them."""
+        known = set(self.shallow().split())
+        roots = self.git("rev-list", "--max-parents=0", commit).split() if known else []
+        return b"".join(root + b"\n" for root in roots if root in known)
 
     def known(self, commits: Sequence[str]) -> list[str]:
         """Those of them that are here."""
@@ -154,6 +179,7 @@ class Store:
     def remove(self) -> None:
         """All of it: its project is gone."""
         shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(folder_of(self.project_id), ignore_errors=True)
         self.path.with_suffix(".lock").unlink(missing_ok=True)
 
     def size(self, base: str, commit: str) -> Size:

@@ -87,6 +87,29 @@ def test_what_changed_is_kept_and_only_that_is_moved(running: Sandbox, project: 
     assert who == f"{project.git_name} <{project.git_email}> Fix the shop"
 
 
+def test_the_history_is_moved_into_machines_and_never_out_of_one(
+    provider: Faults, origin: Path, launch: Launch, look: Look, project: Project
+):
+    write(origin, big__bin="".join(f"{number * 7919 % 100_003}\n" for number in range(100_000)))
+    git(commit(origin, "Big"), "tag", "v1")
+    git(origin, "branch", "side", "HEAD~")
+    sandbox = run(launch(repository_url=str(origin)), look)
+    said = shell(sandbox, "git for-each-ref --format='%(refname)'; git config remote.origin.url").split()
+    refs = {"heads/main", "remotes/origin/HEAD", "remotes/origin/main", "remotes/origin/side", "tags/v1"}
+    assert set(said) == {f"refs/{name}" for name in refs | {f"heads/{sandbox.work_branch}"}} | {str(origin)}
+    assert "repository.git" not in shell(sandbox, "ls -a ~/.courier; cat .git/config")
+    shell(sandbox, "echo two > a.txt")
+    saved = save(sandbox)
+    assert (saved.status, saved.files, saved.bytes < 2000) == ("stored", 1, True)
+    other = run(launch(continues=saved, repository_url=str(origin)), look)
+    assert shell(other, "cat a.txt; git log --format=%s; git config remote.origin.url; git status --short").split() == [
+        "two", "Work", "in", "progress", "Big", "First", str(origin),
+    ]  # fmt: skip
+    assert git(origin, "rev-parse", "side") == shell(other, "git rev-parse origin/side; git fsck").strip()
+    shell(other, "echo three > a.txt")
+    assert save(other).bytes < 2000
+
+
 def test_another_sandbox_of_the_project_moves_no_history_again(
     running: Sandbox, project: Project, launch: Launch, provider: Faults
 ):
