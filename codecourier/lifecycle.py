@@ -90,25 +90,24 @@ class Lifecycle(models.Model):
         """Whom a change of this row concerns."""
         return []
 
-    def move(self, to: str, *, reason: str = "", detail: str = "", **fields: Any) -> bool:
+    def move(self, to: str, *, reason: str = "", detail: str = "", at: datetime | None = None, **fields: Any) -> bool:
         """Go from the status this object was read with to `to`; True when this call made the move.
 
-        False means that the row stands elsewhere by now; it is then read again. Raises ForbiddenMove for
-        an edge that doesn't exist and Refused when a guard says no.
+        `at` is when, if the caller has noted that elsewhere as well. False means that the row stands elsewhere by now;
+        it is then read again. Raises ForbiddenMove for an edge that doesn't exist and Refused when a guard says no.
         """
         if to not in self.EDGES.get(self.status, frozenset()):
             raise ForbiddenMove(f"{self._meta.label} {self.pk} can't go from {self.status} to {to}.")
         with transaction.atomic():
             for guard in registries.guards:
                 guard(self, to)
-            made = self._write(to, reason=reason, detail=detail, **fields)
+            made = self._write(to, at or timezone.now(), reason=reason, detail=detail, **fields)
         if not made:
             self.refresh_from_db()
         return made
 
-    def _write(self, to: str, **fields: Any) -> bool:
-        old, now = self.status, timezone.now()
-        limit = self.DEADLINES.get(to)
+    def _write(self, to: str, now: datetime, **fields: Any) -> bool:
+        old, limit = self.status, self.DEADLINES.get(to)
         changes = {"status": to, "status_at": now, "deadline_at": now + limit if limit else None} | fields
         if not type(self)._default_manager.filter(pk=self.pk, status=old).update(**changes):
             return False

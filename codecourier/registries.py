@@ -5,7 +5,7 @@
 - panels: entries of the navigation; cards: what the dashboard of a project shows; running: what counts as running now.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -97,6 +97,9 @@ additions: list[Callable[[Any, str], Iterable[Addition]]] = []
 remarks: list[Callable[[Sequence[Any]], Mapping[int, Remark]]] = []
 # What answers by contract look like: pydantic models by name; see `sandboxes.contracts`.
 contracts: dict[str, type[BaseModel]] = {}
-# What things cost: each is called with a service, a model (empty for machine time) and a moment, and returns the price
-# in USD of one unit of each metric that it knows; the first that knows any is believed.
-pricers: list[Callable[[str, str, datetime], Mapping[str, Decimal]]] = []
+# What things cost: each is called with a service and a model (empty for machine time) and returns what answers, for any
+# moment, with the price in USD of one unit of each metric that it knows; the first that knows any is believed.
+pricers: list[Callable[[str, str], Callable[[datetime], Mapping[str, Decimal]]]] = []
+# What has been recorded of sandboxes: each is called with their ids and returns the cost in USD by the facts' keys (as
+# in `sandboxes.metering`), None where there was no price. What is recorded isn't priced again.
+ledgers: list[Callable[[Collection[int]], Mapping[str, Decimal | None]]] = []

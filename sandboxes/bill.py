@@ -1,19 +1,23 @@
 """What a sandbox has used, and what that costs so far."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
-from . import transcripts
+from codecourier.lifecycle import Transition
+
+from . import metering, transcripts
 from .agents import AGENTS
+from .metering import IDLE, Piece
 from .models import Phase, Sandbox, Turn
 from .price import Cost, Prices
 
-SECOND = Decimal(1)
-WITHOUT_MACHINE = {Phase.Name.TEMPLATE, Phase.Name.CREATE}
+SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -61,24 +65,52 @@ class Bill:
         return ", ".join(dict.fromkeys(line.model for line in self.lines if line.model))
 
 
-def bill(sandbox: Sandbox, turns: Iterable[Turn], phases: Iterable[Phase]) -> Bill:
-    """The bill of a sandbox with these turns, in their order, and phases."""
-    prices, found = Prices(), list[Line]()
+def bill(
+    sandbox: Sandbox,
+    turns: Iterable[Turn],
+    phases: Iterable[Phase],
+    history: Iterable[Transition] | None = None,
+    prices: Prices | None = None,
+) -> Bill:
+    """The bill of a sandbox with all its turns, in their order, phases and moves; `prices` that recall it."""
+    prices, turns, now = prices or Prices.recalling(sandbox), list(turns), timezone.now()
+    found = list[Line]()
     for number, turn in enumerate(turns, 1):
         turn.sandbox = sandbox
         found += lines(prices, number, turn)
-    before, since = clock(sandbox, list(phases))
-    seconds = before + (elapsed(timezone.now() - since) if since else 0)
+    pieces = [*metering.pieces(sandbox, turns, phases, sandbox.history if history is None else history, now)]
+    over = [piece for piece in pieces if piece.end]
+    settled, going = prices.machine(sandbox, over, now), next((piece for piece in pieces if not piece.end), None)
     return Bill(
         lines=found,
         totals={name: sum((line.used or {}).get(name, 0) for line in found) for name in transcripts.TOKENS},
         tokens=sum((line.cost for line in found), Cost()),
-        seconds=seconds,
-        machine=prices.machine(sandbox, seconds),
-        settled=prices.machine(sandbox, before),
-        since=since,
-        per_second=prices.machine(sandbox, SECOND).usd if since else Decimal(0),
+        seconds=sum((metering.elapsed((piece.end or now) - piece.start) for piece in pieces), Decimal(0)),
+        machine=settled + (prices.machine(sandbox, [going], now) if going else Cost()),
+        settled=settled,
+        since=going.start if going else None,
+        per_second=prices.machine(sandbox, [Piece(now - SECOND, now, IDLE)], now).usd if going else Decimal(0),
     )
+
+
+def bills(sandboxes: Sequence[Sandbox]) -> dict[int, Bill]:
+    """The bills of many at once, by their ids, with a handful of questions."""
+    ids, prices = [sandbox.pk for sandbox in sandboxes], Prices.recalling(*sandboxes)
+    turns = grouped(Turn.objects.filter(sandbox__in=ids).select_related("job"), "sandbox_id")
+    phases = grouped(Phase.objects.filter(sandbox__in=ids), "sandbox_id")
+    moves = grouped(Transition.objects.filter(kind=Sandbox._meta.label_lower, object_id__in=ids), "object_id")
+    return {
+        sandbox.pk: bill(sandbox, turns[sandbox.pk], phases[sandbox.pk], moves[sandbox.pk], prices)
+        for sandbox in sandboxes
+    }
+
+
+def grouped[Row: Model](rows: QuerySet[Row], by: str) -> Mapping[int, list[Row]]:
+    """Rows by whose they are."""
+    found = defaultdict[int, list[Row]](list)
+    for row in rows:
+        found[getattr(row, by)].append(row)
+    return found
 
 
 def lines(prices: Prices, number: int, turn: Turn) -> Iterator[Line]:
@@ -87,9 +119,8 @@ def lines(prices: Prices, number: int, turn: Turn) -> Iterator[Line]:
     if usage is None:
         yield Line(number, turn, "", None, Cost(uncounted=True))
         return
-    at = turn.started_at or turn.created_at
     for model, tokens in sorted(usage.items()):
-        yield Line(number, turn, model, tokens, prices.tokens(turn.sandbox.tool, model, tokens, at))
+        yield Line(number, turn, model, tokens, prices.turn(turn, {model: tokens}))
 
 
 def used(turn: Turn) -> Mapping[str, Mapping[str, int]] | None:
@@ -99,18 +130,3 @@ def used(turn: Turn) -> Mapping[str, Mapping[str, int]] | None:
     if turn.status == Turn.Status.RUNNING:
         return transcripts.usage(turn.job) or {}
     return turn.usage if isinstance(turn.usage, dict) else None
-
-
-def clock(sandbox: Sandbox, phases: list[Phase]) -> tuple[Decimal, datetime | None]:
-    """Seconds for which its machine has run, and since when it runs again: a boot counts once there is a machine."""
-    boot = [phase for phase in phases if phase.started_at and phase.name not in WITHOUT_MACHINE]
-    over = [(phase.ended_at or sandbox.ended_at, phase.started_at) for phase in boot]
-    took = sum((end - start for end, start in over if end and start), timedelta())
-    now = next((phase.started_at for phase in boot if not phase.ended_at), None)
-    ran = Decimal(sandbox.ran_ms) / 1000
-    return elapsed(took) + ran, None if sandbox.final else sandbox.running_since or now
-
-
-def elapsed(span: timedelta) -> Decimal:
-    """In seconds, to the millisecond."""
-    return Decimal(round(span / timedelta(milliseconds=1))) / 1000

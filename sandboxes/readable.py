@@ -7,7 +7,7 @@ from typing import Any
 from codecourier import code
 
 from .conversation import tools
-from .price import BILLED
+from .metering import BILLED
 
 # Of what a tool gave; all of it is in the portal and in --json.
 RESULT_LINES, LINE_CHARS = 12, 200

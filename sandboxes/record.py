@@ -43,7 +43,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
     """Everything that the page shows. `chosen` is the id of the job whose output is wanted, empty for the newest."""
     jobs = list(sandbox.jobs.select_related("turn"))
     turns = list(sandbox.turns.select_related("created_by", "job").prefetch_related("attachments"))
-    phases = phases_of(sandbox, jobs)
+    phases, history = phases_of(sandbox, jobs), list(sandbox.history)
     job = next((job for job in jobs if str(job.pk) == chosen), None)
     return {
         "sandbox": sandbox,
@@ -58,7 +58,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "turns": turns,
         "queue": [turn for turn in turns if turn.status == Turn.Status.QUEUED],
         "working": next((turn for turn in turns if turn.status == Turn.Status.RUNNING), None),
-        "history": list(sandbox.history),
+        "history": history,
         "injected": SimpleLazyObject(lambda: Briefing.from_json(sandbox.briefing)),
         "undelivered": sandbox.briefing.get("undelivered", []),
         "isolation": e2b.isolation_of(sandbox.provider) if sandbox.provider else e2b.isolation(sandbox.project),
@@ -69,7 +69,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "agent": AGENTS[sandbox.tool],
         "models": SimpleLazyObject(lambda: ModelChoice.offered(sandbox.tool)),
         "limits": {"file": attachments.FILE_BYTES, "message": attachments.MESSAGE_BYTES},
-        "bill": bill(sandbox, turns, phases),
+        "bill": bill(sandbox, turns, phases, history),
         **work_of(sandbox),
         "last": next((turn for turn in reversed(turns) if turn.model or turn.effort), None),
         "remarks": remarks([sandbox])[sandbox.pk],

@@ -104,7 +104,7 @@ def record(sandbox: Sandbox, turn: Turn) -> dict[str, Any]:
     """The closing record of a sandbox with one turn."""
     sandbox.refresh_from_db()
     turn.refresh_from_db()
-    job, spent = turn.job, bill(sandbox, [turn], sandbox.phases.all()).total
+    job, spent = turn.job, bill(sandbox, sandbox.turns.all(), sandbox.phases.all()).total
     return {
         "event": "record",
         "sandbox": sandbox.pk,

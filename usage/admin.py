@@ -1,10 +1,9 @@
 """Rates: what administrators change when a price list changes."""
 
-from datetime import UTC, datetime
-
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from codecourier.admin import Audited
 
@@ -12,24 +11,24 @@ from .models import Rate
 
 
 class ValidityFilter(admin.SimpleListFilter):
-    """Whether a rate counts today."""
+    """Whether a rate counts now."""
 
     title, parameter_name = "validity", "valid"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         """The choices."""
-        return [("now", "Today"), ("other", "Past or to come")]
+        return [("now", "Now"), ("other", "Past or to come")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Rate]) -> QuerySet[Rate]:
         """The chosen rows."""
-        day = datetime.now(UTC).date()
-        today = Q(valid_from__lte=day) & (Q(valid_until=None) | Q(valid_until__gte=day))
-        return {"now": queryset.filter(today), "other": queryset.exclude(today)}.get(self.value() or "", queryset)
+        at = timezone.now()
+        now = Q(valid_from__lte=at) & (Q(valid_until=None) | Q(valid_until__gt=at))
+        return {"now": queryset.filter(now), "other": queryset.exclude(now)}.get(self.value() or "", queryset)
 
 
 @admin.register(Rate)
 class RateAdmin(Audited):
-    """A price that changes is a new row: end the old one the day before, so that past costs stay what they were."""
+    """A price that changes is a new row: end the old one when it begins, so that past costs stay what they were."""
 
     list_display = ["model", "service", "metric", "price", "per", "valid_from", "valid_until", "source"]
     list_display_links = ["model", "service"]

@@ -13,5 +13,5 @@ class UsageConfig(AppConfig):
 
     def ready(self) -> None:
         """Answer what things cost, and start with the list prices."""
-        registries.pricers.append(import_string("usage.prices.prices"))
+        registries.pricers.append(import_string("usage.prices.tariff"))
         registries.seeds.append(import_string("usage.stock.rates"))

@@ -1,12 +1,11 @@
-"""Which rate a model has on a day: the question that lower apps ask through `codecourier.registries.pricers`."""
+"""Which rate a model has at a moment: the question that lower apps ask through `codecourier.registries.pricers`."""
 
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-
-from django.db.models import Q, QuerySet
 
 from .models import Rate
 
@@ -18,21 +17,32 @@ VARIANT = re.compile(r"(\[[^\]]*\]|:[a-z]+)\Z")
 VENDORS = {"anthropic": "anthropic", "openai": "openai"}
 
 
-def prices(service: str, model: str, at: datetime) -> Mapping[str, Decimal]:
-    """USD of one unit (a token, a second) of each metric with a rate then; empty where there is none."""
-    wanted = candidates(service, model)
-    found = defaultdict[tuple[str, str], dict[str, Decimal]](dict)
-    for rate in valid(wanted, at):
-        found[rate.service, rate.model][rate.metric] = rate.price / rate.unit
-    return next((found[which] for which in wanted if which in found), {})
+@dataclass(frozen=True)
+class Tariff:
+    """What a model costs, now and at any other time; the first name in `wanted` that has a rate then counts."""
+
+    wanted: list[tuple[str, str]]
+    known: Mapping[tuple[str, str], list[Rate]]
+
+    def rates(self, at: datetime) -> dict[str, Rate]:
+        """The rate of each metric that has one then."""
+        for which in self.wanted:
+            if found := {rate.metric: rate for rate in self.known.get(which, ()) if rate.holds(at)}:
+                return found
+        return {}
+
+    def __call__(self, at: datetime) -> Mapping[str, Decimal]:
+        """USD of one unit (a token, a second) of each metric with a rate then; empty where there is none."""
+        return {metric: rate.per_unit for metric, rate in self.rates(at).items()}
 
 
-def valid(wanted: list[tuple[str, str]], at: datetime) -> QuerySet[Rate]:
-    """The rates of any of these (service, model) on the day of that moment."""
-    day = at.astimezone(UTC).date()
-    services, models = {service for service, _ in wanted}, {model for _, model in wanted}
-    rates = Rate.objects.filter(service__in=services, model__in=models, valid_from__lte=day)
-    return rates.filter(Q(valid_until=None) | Q(valid_until__gte=day)).order_by()
+def tariff(service: str, model: str) -> Tariff:
+    """All that is known of what a model costs; of machine time where the model is empty."""
+    wanted, known = candidates(service, model), defaultdict[tuple[str, str], list[Rate]](list)
+    services, names = {service for service, _ in wanted}, {name for _, name in wanted}
+    for rate in Rate.objects.filter(service__in=services, model__in=names).order_by():
+        known[rate.service, rate.model].append(rate)
+    return Tariff(wanted, known)
 
 
 def candidates(service: str, model: str) -> list[tuple[str, str]]:

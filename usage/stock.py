@@ -1,13 +1,13 @@
 """The rates that every installation starts with: public list prices, as of November 2026."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from .models import Rate
 
 S, M = Rate.Service, Rate.Metric
-SINCE = date(2026, 10, 27)
+SINCE = datetime(2026, 10, 27, tzinfo=UTC)
 ANTHROPIC = "platform.claude.com, pricing; cache writes for 5 minutes"
 OPENAI = "developers.openai.com, API pricing; prompts to 272,000 tokens, longer ones cost more"
 LONGER = f"{ANTHROPIC}; prompts to 100,000 tokens, longer ones cost five times as much"

@@ -170,7 +170,7 @@ def talks(
     """Turns with their entries; `first` is the number of turns before them, `meters` what is known of them already."""
     loaded = load(sandbox, [turn for turn, _ in known])
     by_job = {turn.job_id: turn for turn in loaded.values() if turn.job_id}
-    said, prices = defaultdict[int, list[Entry]](list), Prices()
+    said, prices = defaultdict[int, list[Entry]](list), Prices.recalling(sandbox)
     # At the end of a turn its usage is settled.
     told = {turn: known for turn, known in (meters or {}).items() if loaded[turn].status == Turn.Status.RUNNING}
     for one in entries.of_rows(rows, by_job, results(rows)):

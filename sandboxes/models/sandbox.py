@@ -242,7 +242,7 @@ class Sandbox(Lifecycle, Leased):
         fields["running_since"] = now if to == self.Status.RUNNING else None
         if to in self.FINAL:
             fields["ended_at"] = now
-        return self.move(to, reason=reason, detail=detail or Reason.sentence(reason), **fields)
+        return self.move(to, reason=reason, detail=detail or Reason.sentence(reason), at=now, **fields)
 
     def want(self, wanted: str, *, reason: str = "user", by: Any = None, within: timedelta | None = None) -> bool:
         """Note what is asked for, and by when; False when that is asked for already or it is over."""

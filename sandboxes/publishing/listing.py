@@ -7,7 +7,7 @@ from django.db.models import Count, Q
 from django.http import QueryDict
 
 from codecourier.models import Project
-from sandboxes.bill import bill
+from sandboxes.bill import bills
 from sandboxes.models import PullRequest
 
 PAGE = 25
@@ -34,12 +34,13 @@ def listing(project: Project, params: QueryDict) -> dict[str, Any]:
     if text := params.get("q", "").strip():
         number = Q(number=int(text.lstrip("#"))) if text.lstrip("#").isdecimal() and len(text) < 9 else Q()
         found = found.filter(Q(title__icontains=text) | Q(branch__icontains=text) | number)
-    related = found.select_related("sandbox", "created_by").prefetch_related("sandbox__turns", "sandbox__phases")
+    related = found.select_related("sandbox", "created_by")
     page = Paginator(related, PAGE).get_page(params.get("page"))
     shown = list(page.object_list)
+    costs = bills([row.sandbox for row in shown])
     for row in shown:
         row.sandbox.project = project
-        row.__dict__["cost"] = bill(row.sandbox, row.sandbox.turns.all(), row.sandbox.phases.all()).total
+        row.__dict__["cost"] = costs[row.sandbox_id].total
     query = params.copy()
     query.pop("page", None)
     return {

@@ -15,8 +15,9 @@ from django.utils import timezone
 from codecourier.models import Project, User
 from sandboxes import e2b, metrics
 from sandboxes.bill import bill
+from sandboxes.metering import elapsed, service
 from sandboxes.models import Event, Job, Phase, Sample, Sandbox, Template, Turn
-from sandboxes.price import Cost, Prices, service
+from sandboxes.price import Cost, Prices
 from tests.faults import Faults
 from tests.sandboxes.pages import make
 from tests.stack import wait_for
@@ -86,10 +87,11 @@ def test_a_model_without_a_rate_is_named_and_never_free(rates: None, project: Pr
 
 def test_a_metric_without_a_rate_leaves_its_model_without_a_price(rates: None, project: Project, claude: Template):
     Rate.objects.filter(model="claude-sonnet-5-5", metric="cache_write").delete()
-    used = {**SONNET, "cache_write": 0}
-    prices, now = Prices(), timezone.now()
-    assert prices.tokens("claude", "claude-sonnet-5-5", SONNET, now).unpriced == ("claude-sonnet-5-5",)
-    assert prices.tokens("claude", "claude-sonnet-5-5", used, now) == Cost(Decimal("0.009"))
+    sandbox = make(project, claude, "killed", provider="local")
+    made = turn(sandbox, {"claude-sonnet-5-5": SONNET})
+    assert Prices().turn(made, made.usage).unpriced == ("claude-sonnet-5-5",)
+    used = {"claude-sonnet-5-5": {**SONNET, "cache_write": 0}}
+    assert Prices().turn(made, used) == Cost(Decimal("0.009"))
 
 
 def test_tokens_that_nobody_told_are_unknown_and_not_none(rates: None, project: Project, claude: Template):
@@ -122,7 +124,7 @@ def test_a_running_turn_shows_what_it_used_so_far(rates: None, project: Project,
 
 
 def test_a_turn_costs_what_the_rate_was_on_its_day(rates: None, project: Project, claude: Template):
-    Rate.objects.filter(model="claude-sonnet-5-5").update(valid_until=datetime(2026, 11, 20, tzinfo=UTC).date())
+    Rate.objects.filter(model="claude-sonnet-5-5").update(valid_until=datetime(2026, 11, 21, tzinfo=UTC))
     sandbox = make(project, claude, "killed", provider="local")
     for day in (20, 21):
         made = turn(sandbox, {"claude-sonnet-5-5": SONNET})
@@ -136,8 +138,18 @@ def test_many_turns_of_a_day_ask_once_for_a_rate(
     sandbox = make(project, claude, "killed", provider="local")
     for _ in range(12):
         turn(sandbox, {"claude-sonnet-5-5": SONNET})
-    with django_assert_num_queries(4):  # turns, phases, the model's rate, the machine's
+    with django_assert_num_queries(5):  # turns, phases, moves, what is recorded, the model's rate
         billed(sandbox)
+
+
+def ran(sandbox: Sandbox, *spans: tuple[datetime, datetime | None]) -> Sandbox:
+    """Its status history: it ran in these spans and slept between them."""
+    sandbox.history.delete()
+    for start, end in spans:
+        sandbox.record("paused", "running", start)
+        if end:
+            sandbox.record("running", "paused", end)
+    return sandbox
 
 
 def test_machine_time_counts_from_the_machine_on_and_not_while_paused(
@@ -145,13 +157,15 @@ def test_machine_time_counts_from_the_machine_on_and_not_while_paused(
 ):
     now = timezone.now()
     fields: dict[str, Any] = {"provider": "e2b", "real_cpu": 2, "real_memory_mb": 4096, "cpu": 8, "memory_mb": 8192}
-    sandbox = make(project, template, "paused", ran_ms=3_590_000, **fields)
+    sandbox = make(project, template, "paused", **fields)
     for position, (name, began, took) in enumerate([("create", 100, 60), ("clone", 40, 4), ("inject", 30, 6)]):
-        start = now - timedelta(hours=2, seconds=began)
+        start = now - timedelta(hours=3, seconds=began)
         end = start + timedelta(seconds=took)
         Phase.objects.create(
             sandbox=sandbox, name=name, position=position, status="succeeded", started_at=start, ended_at=end
         )
+    first, second = now - timedelta(hours=3), now - timedelta(hours=1)
+    ran(sandbox, (first, first + timedelta(seconds=3_000)), (second, second + timedelta(seconds=590)))
     made = billed(sandbox)
     assert made.seconds == 3600
     # facts: 0.1656 USD an hour for 2 vCPU and 4 GiB, by the size that the provider says.
@@ -160,18 +174,23 @@ def test_machine_time_counts_from_the_machine_on_and_not_while_paused(
 
 
 def test_while_the_machine_runs_its_cost_grows_by_the_second(rates: None, project: Project, template: Template):
-    began = timezone.now() - timedelta(minutes=10)
+    now = timezone.now()
+    began = now - timedelta(minutes=70)
     fields: dict[str, Any] = {"provider": "e2b", "real_cpu": 2, "real_memory_mb": 4096}
-    sandbox = make(project, template, ran_ms=60_000, running_since=began, **fields)
+    sandbox = make(project, template, running_since=began, **fields)
+    ran(sandbox, (began - timedelta(hours=2), began - timedelta(hours=2) + timedelta(seconds=60)), (began, None))
     made = billed(sandbox)
     assert made.per_second == Decimal("0.000046")
-    assert made.settled == Cost(Decimal("0.00276"))
-    assert made.since == began
-    assert made.machine.usd == made.per_second * made.seconds > made.settled.usd + Decimal("0.0276")
+    # What is settled goes as far as the last quarter of an hour that is over.
+    assert made.since
+    assert made.since.minute % 15 == made.since.second == 0
+    assert made.settled == Cost(made.per_second * (60 + elapsed(made.since - began)))
+    assert made.machine.usd == made.per_second * made.seconds > made.settled.usd
 
 
 def test_machine_time_without_a_rate_is_not_free(project: Project, template: Template):
-    sandbox = make(project, template, "killed", provider="e2b", ran_ms=1_000)
+    now = timezone.now()
+    sandbox = ran(make(project, template, "killed", provider="e2b"), (now - timedelta(seconds=1), now))
     assert billed(sandbox).total == Cost(unpriced=("E2B machine time",))
 
 
@@ -317,10 +336,11 @@ def test_the_facts_show_the_cost_with_what_it_grows_by(
         provider="e2b",
         real_cpu=2,
         real_memory_mb=4096,
-        ran_ms=60_000,
         tool_version="2.1.330 (Claude Code)",
     )
-    turn(sandbox, {"claude-sonnet-5-5": SONNET})
+    turn(sandbox, {"claude-sonnet-5-5": SONNET}, ended_at=timezone.now())
+    now = timezone.now()
+    ran(sandbox, (now - timedelta(days=1), now - timedelta(days=1) + timedelta(seconds=60)), (now, None))
     text = member_client.get(f"/p/rocket/sandboxes/{sandbox.pk}/").content.decode()
     facts = text[text.index('id="facts"') :]
     found = re.search(r'<data value="([\d.]+)" data-per-second="([\d.]+)"', facts)

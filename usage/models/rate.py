@@ -1,13 +1,15 @@
 """What things cost."""
 
+from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar
 
 from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.fields import DateRangeField, DecimalRangeField, RangeOperators
+from django.contrib.postgres.fields import DateTimeRangeField, DecimalRangeField, RangeOperators
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import DecimalField, F, Func, Q, Value
+from django.db.models import DateTimeField, DecimalField, F, Func, Q, Value
 
 MILLION = 1_000_000
 
@@ -21,6 +23,14 @@ class Kind(Func):
     output_field: ClassVar = DecimalField(max_digits=20, decimal_places=0)
 
 
+class Quarter(Func):
+    """The quarter of an hour that a moment lies in, by when it began."""
+
+    function = "date_bin"
+    template = "%(function)s('15 minutes'::interval, %(expressions)s, TIMESTAMPTZ '2000-01-01 00:00+00')"
+    output_field: ClassVar = DateTimeField()
+
+
 def same_kind() -> Func:
     """A range of that one number."""
     kind = Kind(F("service"), F("model"), F("metric"))
@@ -30,7 +40,8 @@ def same_kind() -> Func:
 class Rate(models.Model):
     """The price of one metric of a service in USD: of a million tokens, or of a second of machine time.
 
-    Days are days in UTC. A price that changes is a new row; the old one ends the day before.
+    A price that changes is a new row, valid from the moment at which the old one ends. That is on a quarter of an hour:
+    the ledger cuts machine time there, so that no piece of it has two prices.
     """
 
     class Service(models.TextChoices):
@@ -64,8 +75,10 @@ class Rate(models.Model):
         validators=[MinValueValidator(0)],
         help_text="For a million tokens, or for one second of machine time.",
     )
-    valid_from = models.DateField(help_text="The first day, in UTC.")
-    valid_until = models.DateField(null=True, blank=True, help_text="The last day, in UTC; empty while it is valid.")
+    valid_from = models.DateTimeField(help_text="In UTC, on a quarter of an hour.")
+    valid_until = models.DateTimeField(
+        null=True, blank=True, help_text="When it ends, in UTC, on a quarter of an hour; empty while it is valid."
+    )
     source = models.CharField(max_length=300, blank=True, help_text="Where the price is published, and what it omits.")
 
     class Meta:
@@ -73,8 +86,13 @@ class Rate(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(price__gte=0), name="rate_not_negative"),
             models.CheckConstraint(
-                condition=Q(valid_until=None) | Q(valid_until__gte=F("valid_from")),
-                name="rate_ends_after_it_begins",
+                condition=Q(valid_until=None) | Q(valid_until__gt=F("valid_from")), name="rate_ends_after_it_begins"
+            ),
+            models.CheckConstraint(
+                condition=Q(valid_from=Quarter("valid_from"))
+                & (Q(valid_until=None) | Q(valid_until=Quarter("valid_until"))),
+                name="rate_changes_on_a_quarter",
+                violation_error_message="A price changes on a quarter of an hour: at :00, :15, :30 or :45.",
             ),
             ExclusionConstraint(
                 name="rate_one_at_a_time",
@@ -84,15 +102,15 @@ class Rate(models.Model):
                         Func(
                             "valid_from",
                             "valid_until",
-                            Value("[]"),
-                            function="daterange",
-                            output_field=DateRangeField(),
+                            Value("[)"),
+                            function="tstzrange",
+                            output_field=DateTimeRangeField(),
                         ),
                         RangeOperators.OVERLAPS,
                     ),
                 ],
-                violation_error_message="Another rate of this service, model and metric is valid on some of these "
-                "days. End that one first.",
+                violation_error_message="Another rate of this service, model and metric is valid for some of this "
+                "time. End that one first.",
             ),
         ]
 
@@ -102,8 +120,17 @@ class Rate(models.Model):
     def clean(self) -> None:
         """Spaces around a model's name would keep it from ever being found."""
         self.model = self.model.strip()
-        if self.valid_until and self.valid_from and self.valid_until < self.valid_from:
-            raise ValidationError({"valid_until": "The last day is before the first one."})
+        if self.valid_until and self.valid_from and self.valid_until <= self.valid_from:
+            raise ValidationError({"valid_until": "It ends before it begins."})
+
+    def holds(self, at: datetime) -> bool:
+        """Whether it is valid at that moment."""
+        return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)
+
+    @property
+    def per_unit(self) -> Decimal:
+        """USD of one token or second: exact, in at most 15 places."""
+        return self.price / self.unit
 
     @property
     def unit(self) -> int:
