@@ -152,7 +152,8 @@ def begin(turn: Turn, sandbox: Sandbox) -> bool:
     """From the queue into work; False when it was withdrawn meanwhile."""
     with transaction.atomic():
         job = jobs.create(sandbox, Job.Kind.TURN, context_of(turn, sandbox))
-        if turn.move(T.RUNNING, job=job, started_at=timezone.now()):
+        labels = Sandbox.objects.values_list("labels", flat=True).get(pk=sandbox.pk)
+        if turn.move(T.RUNNING, job=job, started_at=timezone.now(), labels=labels):
             return True
         job.delete()
         return False

@@ -98,14 +98,19 @@ def remove(provider: e2b.Provider, machine: e2b.Info) -> None:
         return
     e2b.kill(provider, machine.id)
     pk = machine.metadata.get("sandbox", "")
+    sandbox = Sandbox.objects.filter(pk=int(pk)).first() if pk.isdigit() else None
+    # Until then its time is the sandbox's own.
+    since = max(machine.started_at, sandbox.ended_at or machine.started_at) if sandbox else machine.started_at
     Orphan.objects.get_or_create(
         provider_id=machine.id,
         defaults={
             "what": Orphan.What.MACHINE,
             "provider": provider.name,
-            "sandbox": Sandbox.objects.filter(pk=int(pk)).first() if pk.isdigit() else None,
+            "sandbox": sandbox,
             "done": "Killed: no live sandbox claims it.",
-            "seconds": max(0, int((timezone.now() - machine.started_at).total_seconds())),
+            "seconds": max(0, int((timezone.now() - since).total_seconds())),
+            "cpu": machine.cpu,
+            "memory_mb": machine.memory_mb,
         },
     )
 

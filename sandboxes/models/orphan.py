@@ -23,6 +23,10 @@ class Orphan(models.Model):
     done = models.CharField(max_length=200)
     seconds = models.PositiveIntegerField(help_text="How long the machine ran unclaimed.", default=0)
 
+    # As the provider said; 0 for a row without a machine.
+    cpu = models.PositiveSmallIntegerField(default=0, db_default=0)
+    memory_mb = models.PositiveIntegerField(default=0, db_default=0)
+
     class Meta:
         ordering = ["-id"]
 

@@ -66,6 +66,8 @@ class Turn(Lifecycle):
     position = models.IntegerField(default=0)
     # Tokens by model: {model: {"input", "output", "cache_read", "cache_write", "reasoning"}}; null when unknown.
     usage = models.JSONField(null=True, blank=True)
+    # The sandbox's when it began: by the time it is metered, they may be those of the next one.
+    labels = models.JSONField(default=dict, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
