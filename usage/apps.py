@@ -14,4 +14,8 @@ class UsageConfig(AppConfig):
     def ready(self) -> None:
         """Answer what things cost, and start with the list prices."""
         registries.pricers.append(import_string("usage.prices.tariff"))
+        registries.ledgers.append(import_string("usage.ledger.recorded"))
+        import_string("usage.reactions.turn_moved")
+        registries.chores.append(import_string("usage.upkeep.sweep"))
+        registries.chores.append(import_string("usage.upkeep.check"))
         registries.seeds.append(import_string("usage.stock.rates"))
