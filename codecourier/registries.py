@@ -103,3 +103,8 @@ pricers: list[Callable[[str, str], Callable[[datetime], Mapping[str, Decimal]]]]
 # What has been recorded of sandboxes: each is called with their ids and returns the cost in USD by the facts' keys (as
 # in `sandboxes.metering`), None where there was no price. What is recorded isn't priced again.
 ledgers: list[Callable[[Collection[int]], Mapping[str, Decimal | None]]] = []
+# What there is against new work: each is called with a project, a person (or None) and a sandbox's labels, and returns
+# a sentence that says who can change it; empty when there is nothing.
+refusals: list[Callable[[Any, Any, Mapping[str, Any]], str]] = []
+# The same for a turn that is about to run: what admits it may set something aside for it.
+admissions: list[Callable[[Any], str]] = []

@@ -145,6 +145,8 @@ def ask_again(turn: Turn, error: str) -> Turn | None:
 
 
 def outcome(turn: Turn) -> Turn | None:
-    """The turn whose end counts: its repair's where it has one. None while that is not over."""
-    last = Turn.objects.filter(repairs=turn).first() or turn
+    """The turn whose end counts: the last that repairs it or goes on with it. None while that is not over."""
+    last = turn
+    while following := Turn.objects.filter(repairs=last).first():
+        last = following
     return last if last.final else None

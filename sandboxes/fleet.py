@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils import timezone
@@ -22,7 +22,7 @@ from personas import briefing
 from personas.briefing import Briefing
 from personas.models import Persona
 
-from . import boot, e2b, jobs, sessions, slots, turns
+from . import boot, e2b, jobs, limits, sessions, slots, turns
 from .checkpoints import taking
 from .models import TIMEOUT_MS, Checkpoint, Job, Kind, Phase, Sandbox, Template, Turn, Wanted
 from .reasons import Reason
@@ -115,6 +115,8 @@ def check(sandbox: Sandbox, prompt: str) -> None:
         raise ValidationError({"template": f"The template {sandbox.template} is not offered any more. Choose another."})
     if prompt:
         Turn(sandbox=sandbox, prompt=prompt).clean()
+    if said := limits.refused(sandbox.project, sandbox.created_by, sandbox.labels):
+        raise ValidationError({NON_FIELD_ERRORS: f"Nothing was started. {said}"})
 
 
 def stop(sandbox: Sandbox, user: User | None, reason: str = Reason.USER) -> None:
@@ -138,6 +140,8 @@ def wake(sandbox: Sandbox, user: User | None) -> None:
     """Have it run again; NotPossible when it is over."""
     if sandbox.final or sandbox.wanted == Wanted.KILL:
         raise NotPossible("This sandbox is over. Start a new one to go on.")
+    if said := limits.refused(sandbox.project, user, sandbox.labels):
+        raise NotPossible(f"It sleeps on. {said}")
     with transaction.atomic():
         sandbox.want(Wanted.RUN, by=user)
         Sandbox.objects.filter(pk=sandbox.pk).update(active_at=timezone.now())
@@ -293,6 +297,8 @@ def keep(sandbox: Sandbox) -> None:
 
 def lay_down(sandbox: Sandbox) -> None:
     """Save the work, then pause the machine with its memory; one that can't be paused in time runs on and says so."""
+    if sandbox.wanted_reason == Reason.BUDGET and not turns.stopped(sandbox):
+        return
     try:
         save(sandbox, Checkpoint.Cause.PAUSE)
         e2b.pause(e2b.provider_of(sandbox.project), sandbox.provider_id)

@@ -10,10 +10,10 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from codecourier import live
+from codecourier import live, registries
 from codecourier.models import User
 
-from . import attachments, contracts, e2b, jobs, transcripts
+from . import attachments, contracts, e2b, jobs, limits, transcripts
 from .agents import AGENTS, Verdict
 from .agents.base import Exit
 from .checkpoints import setting, taking
@@ -83,6 +83,8 @@ def send(
         row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
         if row.final or row.wanted == Wanted.KILL:
             raise NotPossible("This sandbox is over, so the message was not sent. Start a new sandbox with it.")
+        if said := limits.refused(row.project, user, row.labels):
+            raise NotPossible(f"The message was not sent. {said}")
         turn = queue(row, user, prompt, model=model, effort=effort, files=files, contract=contract, onto=onto)
         row.want(Wanted.RUN, by=user)
         Sandbox.objects.filter(pk=row.pk).update(active_at=timezone.now())
@@ -144,8 +146,25 @@ def advance(sandbox: Sandbox) -> None:
         return
     taking.advance(sandbox)
     following = sandbox.turns.filter(status=T.QUEUED).order_by("position", "pk").first()
-    if following and begin(following, sandbox):
+    if following and admitted(following, sandbox) and begin(following, sandbox):
         settle(following, sandbox)
+
+
+def admitted(turn: Turn, sandbox: Sandbox) -> bool:
+    """Whether a turn may run; what may not waits in a machine that is put to sleep."""
+    turn.sandbox = sandbox
+    if not any(admission(turn) for admission in registries.admissions):
+        return True
+    limits.suspend(sandbox, Reason.BUDGET)
+    return False
+
+
+def stopped(sandbox: Sandbox) -> bool:
+    """Whether no turn runs any more; one that does not end in time sleeps with its machine."""
+    turn = sandbox.turns.filter(status=T.RUNNING).select_related("job").first()
+    if turn is None or settle(turn, sandbox):
+        return True
+    return sandbox.stop_by is not None and sandbox.stop_by < timezone.now()
 
 
 def begin(turn: Turn, sandbox: Sandbox) -> bool:
@@ -231,6 +250,8 @@ def judge(job: Job) -> Verdict:
     """How the turn of an ended job went."""
     if job.status == Job.Status.LOST:
         return Verdict(T.FAILED, Reason.LOST, Reason.sentence(Reason.LOST))
+    if job.exit_reason == "stopped" and job.stop_reason == Reason.BUDGET:
+        return Verdict(T.INTERRUPTED, Reason.BUDGET, Reason.sentence(Reason.BUDGET))
     if job.exit_reason:
         return REASONS.get(job.exit_reason) or Verdict(
             T.FAILED, Reason.EXIT, job.detail or f"It ended: {job.exit_reason}."

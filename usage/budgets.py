@@ -3,13 +3,15 @@
 For whoever runs work in turns (the workflow engine):
 
     try:
-        reservation = budgets.reserve(project, run_id=run.pk, person=run.started_by, amount=estimate)
+        reservation = budgets.reserve(project, run_id=run.pk, person=run.created_by, amount=estimate, cap=run.cap_usd)
     except budgets.Exhausted as exhausted:
         ...                                     # pause the run; str(exhausted) says why and who can raise it
-    labels["reservation"] = reservation.pk      # of the sandbox: released when the turn has been metered
+    labels["reservation"] = reservation.pk      # of the sandbox, before its turn is queued
 
-`amount` is what the step usually costs in USD, None where nothing is known. What was set aside is freed by the metering
-of the turn whose sandbox carries the label, by the end of that sandbox, by `reservation.release()`, or after a day.
+`amount` is what the step usually costs in USD, None where nothing is known; `cap` is a limit of the run's own, also
+given as label `cap`, a text, so that a turn is stopped by it. What was set aside is freed once the turn of the sandbox
+with the label has been metered, by `reservation.release()`, or after a day. Turns of sandboxes without the label are
+admitted one by one in the same way when they begin.
 The check and the setting aside are one, under a lock of the database: parallel runs begin nothing once what is spent
 and set aside reaches the budget, so each of them overshoots by at most the one turn that it had begun.
 `refusal(project, person=..., run_id=...)` answers the same question without setting anything aside.
@@ -19,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from codecourier.models import Membership, Project, User
@@ -39,36 +41,50 @@ class Exhausted(Exception):
 
 
 def reserve(
-    project: Project, *, run_id: int | None = None, person: User | None = None, amount: Decimal | None = None
+    project: Project,
+    *,
+    run_id: int | None = None,
+    person: User | None = None,
+    amount: Decimal | None = None,
+    cap: Decimal | None = None,
 ) -> Reservation:
     """Set aside what a turn will cost; Exhausted when nothing is left of any budget that it counts against."""
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        if sentence := refusal(project, person=person, run_id=run_id):
+        alone()
+        if sentence := refusal(project, person=person, run_id=run_id, cap=cap):
             raise Exhausted(sentence)
-        return Reservation.objects.create(
-            project=project, person=person, run_id=run_id, amount=DEFAULT if amount is None else max(amount, Decimal(0))
-        )
+        amount = DEFAULT if amount is None else max(amount, Decimal(0))
+        return Reservation.objects.create(project=project, person=person, run_id=run_id, amount=amount)
 
 
-def refusal(project: Project, *, person: User | None = None, run_id: int | None = None) -> str:
+def alone() -> None:
+    """Until the transaction ends nobody else looks at what is left."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
+def refusal(
+    project: Project, *, person: User | None = None, run_id: int | None = None, cap: Decimal | None = None
+) -> str:
     """Why nothing new may be begun, in a sentence; empty while there is something left."""
-    for budget in applying(project, person, run_id):
+    for budget in applying(project, person, run_id, cap):
         used = spent(budget, run_id)
-        if used + reserved(budget, run_id) >= budget.amount:
-            return sentence(budget, used)
+        if used + reserved(budget, run_id) >= budget.amount or budget.closed:
+            return sentence(budget, max(used, budget.spent if budget.closed else used))
     return ""
 
 
-def applying(project: Project, person: User | None = None, run_id: int | None = None) -> QuerySet[Budget]:
-    """The budgets that work in a project, by a person, in a run counts against."""
+def applying(
+    project: Project, person: User | None = None, run_id: int | None = None, cap: Decimal | None = None
+) -> list[Budget]:
+    """The budgets that work in a project, by a person, in a run counts against; `cap` is the run's own."""
     which = Q(scope=B.ORGANISATION) | Q(scope=B.PROJECT, project=project)
     if person is not None:
         which |= Q(scope=B.PERSON, person=person)
     if run_id is not None:
         which |= Q(scope=B.RUN, project=project)
-    return Budget.objects.filter(which).select_related("project", "person")
+    own = [Budget(scope=B.RUN, project=project, amount=cap)] if run_id is not None and cap is not None else []
+    return [*Budget.objects.filter(which).select_related("project", "person"), *own]
 
 
 def spent(budget: Budget, run_id: int | None = None) -> Decimal:
@@ -77,6 +93,11 @@ def spent(budget: Budget, run_id: int | None = None) -> Decimal:
     if budget.scope != B.RUN:
         rows = rows.filter(slot__gte=month_start())
     return rows.aggregate(sum=Sum("cost"))["sum"] or Decimal(0)
+
+
+def run_spent(run_id: int) -> Decimal:
+    """USD of a run in all that has been metered."""
+    return Rollup.objects.filter(run_id=run_id).aggregate(sum=Sum("cost"))["sum"] or Decimal(0)
 
 
 def reserved(budget: Budget, run_id: int | None = None) -> Decimal:

@@ -20,7 +20,7 @@ from sandboxes.metering import Fact
 from sandboxes.models import Orphan, Sandbox, Turn
 
 from . import rollups
-from .models import Entry, Meter, Rate
+from .models import Entry, Meter, Rate, Reservation
 from .prices import Tariff, tariff
 
 S = Sandbox.Status
@@ -52,6 +52,8 @@ def meter(pk: int) -> int:
         count = write(complete(sandbox, now), lambda fact: labels(sandbox, fact.turn), sandbox_id=pk)
         mark.looked_at, mark.closed = now, sandbox.final
         mark.save()
+        metered = sandbox.turns.exclude(status__in=Turn.OPEN).values("pk")
+        Reservation.objects.filter(turn_id__in=metered, released_at=None).update(released_at=now)
     return count
 
 

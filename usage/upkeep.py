@@ -7,9 +7,9 @@ from django.utils import timezone
 from codecourier import queue
 from sandboxes.upkeep import due
 
-from . import ledger, rollups, tasks
+from . import holding, ledger, rollups, tasks
 
-SWEEP_EVERY, CHECK_EVERY, CHECK_ALL_EVERY = 60, 3600, 86_400
+WATCH_EVERY, SWEEP_EVERY, CHECK_EVERY, CHECK_ALL_EVERY = 10, 60, 3600, 86_400
 
 
 def sweep() -> None:
@@ -17,6 +17,12 @@ def sweep() -> None:
     if due("usage-sweep", SWEEP_EVERY) and not queue.is_long():
         ledger.orphans()
         ledger.sweep(tasks.meter_sandbox.enqueue)
+
+
+def watch() -> None:
+    """See how the budgets stand."""
+    if due("usage-watch", WATCH_EVERY):
+        holding.watch()
 
 
 def check() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from sandboxes.bill import Bill, bill
+from sandboxes.bill import Bill, bills
 from sandboxes.models import Sandbox
 from sandboxes.price import Cost
 
@@ -26,11 +26,9 @@ class Costs:
 
 
 def of(sandboxes: Iterable[Sandbox]) -> Costs:
-    """Of these sandboxes, read with their turns and phases."""
-    found = Costs()
-    for sandbox in sandboxes:
-        made = bill(sandbox, sandbox.turns.all(), sandbox.phases.all())
-        found.by_sandbox[sandbox.pk] = made
+    """Of these sandboxes."""
+    found = Costs(by_sandbox=bills(list(sandboxes)))
+    for made in found.by_sandbox.values():
         found.total += made.total
         found.tokens += made.taken + made.totals.get("output", 0)
     return found
@@ -38,7 +36,7 @@ def of(sandboxes: Iterable[Sandbox]) -> Costs:
 
 def of_run(run: Run) -> Costs:
     """Of one run."""
-    return of(run.sandboxes.select_related("template").prefetch_related("turns__job", "phases"))
+    return of(run.sandboxes.select_related("template"))
 
 
 def words(run: Run) -> str:

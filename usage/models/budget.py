@@ -65,6 +65,12 @@ class Budget(models.Model):
                  "person": str(self.person), "run": f"a run in {self.project}"}  # fmt: skip
         return f"budget of {whose[self.scope]}"
 
+    @property
+    def closed(self) -> bool:
+        """It was found used up this month, what runs included."""
+        this = timezone.now().date().replace(day=1)
+        return self.level == self.LEVELS[-1] and self.month == this and self.spent >= self.amount
+
 
 class Reservation(models.Model):
     """Set aside for a turn that is about to run, until it has been metered."""
@@ -72,6 +78,8 @@ class Reservation(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     run_id = models.BigIntegerField(null=True)
+    # The turn that it is for, from its beginning on.
+    turn_id = models.BigIntegerField(null=True, unique=True)
     amount = models.DecimalField(max_digits=12, decimal_places=4)
     made_at = models.DateTimeField(default=timezone.now)
     released_at = models.DateTimeField(null=True)
