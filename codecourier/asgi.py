@@ -42,6 +42,7 @@ sockets = [
     path("ws/p/<slug:slug>/dashboard/", DashboardConsumer.as_asgi()),
     # By name: this app knows none of those above it.
     path("ws/p/<slug:slug>/", URLRouter(import_string("sandboxes.sockets.sockets"))),
+    path("ws/p/<slug:slug>/", URLRouter(import_string("workflows.sockets.sockets"))),
     re_path("", unknown),
 ]
 portal = ProtocolTypeRouter(

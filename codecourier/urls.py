@@ -41,6 +41,7 @@ urlpatterns = [
     path("invitations/<str:token>/", members.invitation, name="invitation"),
     path("p/<slug:slug>/", include("sandboxes.urls")),
     path("p/<slug:slug>/", include("personas.urls")),
+    path("p/<slug:slug>/", include("workflows.urls")),
     path("admin/", admin.site.urls),
 ]
 

@@ -13,7 +13,7 @@ from .publishing import configuring as work
 
 RECENT = 8
 PANEL = Panel(order=20, title="Sandboxes", icon="box", url="sandboxes:list", key="s")
-PULLS = Panel(order=30, title="Pull requests", icon="git-pull-request", url="sandboxes:pulls", key="p")
+PULLS = Panel(order=30, title="Pull requests", icon="git-pull-request", url="sandboxes:pulls", key="q")
 
 
 def running(project: Any) -> int:

@@ -16,4 +16,5 @@ class WorkflowsConfig(AppConfig):
         import_string("workflows.reactions.turn_moved")
         registries.sweepers[self.get_model("Run")] = import_string("workflows.tasks.advance_run")
         registries.newcomers.append(import_string("workflows.stock.welcome"))
+        import_string("workflows.panels.register")()
         registries.contracts.update(import_string("workflows.contracts.CONTRACTS"))

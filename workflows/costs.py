@@ -1,6 +1,7 @@
 """What a run cost, from the bills of its sandboxes: the same numbers as on their pages."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -27,16 +28,31 @@ class Costs:
 
 def of(sandboxes: Iterable[Sandbox]) -> Costs:
     """Of these sandboxes."""
-    found = Costs(by_sandbox=bills(list(sandboxes)))
-    for made in found.by_sandbox.values():
-        found.total += made.total
-        found.tokens += made.taken + made.totals.get("output", 0)
+    return added(bills(list(sandboxes)).items())
+
+
+def added(made: Iterable[tuple[int, Bill]]) -> Costs:
+    """Of sandboxes with their bills."""
+    found = Costs()
+    for pk, one in made:
+        found.by_sandbox[pk] = one
+        found.total += one.total
+        found.tokens += one.taken + one.totals.get("output", 0)
     return found
 
 
 def of_run(run: Run) -> Costs:
     """Of one run."""
     return of(run.sandboxes.select_related("template"))
+
+
+def of_runs(runs: Sequence[Run]) -> dict[int, Costs]:
+    """Of many by their ids, with a handful of questions however many they are."""
+    sandboxes = list(Sandbox.objects.filter(labels__run_id__in=[run.pk for run in runs]).select_related("template"))
+    made, mine = bills(sandboxes), defaultdict[int, list[int]](list)
+    for sandbox in sandboxes:
+        mine[sandbox.labels["run_id"]].append(sandbox.pk)
+    return {run.pk: added((pk, made[pk]) for pk in mine[run.pk]) for run in runs}
 
 
 def words(run: Run) -> str:

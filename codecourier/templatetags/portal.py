@@ -14,8 +14,8 @@ register = template.Library()
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 COLOURS = {
-    **dict.fromkeys(["running", "succeeded", "success", "open", "pushed"], "green"),
-    **dict.fromkeys(["creating", "starting", "info", "pushing"], "blue"),
+    **dict.fromkeys(["running", "succeeded", "completed", "success", "open", "pushed"], "green"),
+    **dict.fromkeys(["creating", "pending", "starting", "info", "pushing"], "blue"),
     "merged": "purple",
     **dict.fromkeys(["paused", "stopping", "pausing", "interrupted", "warning"], "yellow"),
     **dict.fromkeys(["error", "failed", "lost", "blocked"], "red"),

@@ -160,7 +160,7 @@
     const form = event.target.form;
     if (form?.matches("[data-autosubmit]") && !event.target.matches("[type=search]")) sendFilters(form);
     if (event.target.matches("[data-choose-all]")) {
-      for (const box of all('input[name="sandbox"]')) box.checked = event.target.checked;
+      for (const box of all('input[form="bulk"]')) box.checked = event.target.checked;
     }
     if (event.target.matches("[data-paths]")) tellPaths(event.target);
     countChosen();
@@ -185,7 +185,7 @@
   function countChosen() {
     const bar = document.querySelector("[data-bulk]");
     if (!bar) return;
-    const chosen = all('input[name="sandbox"]:checked').length;
+    const chosen = all('input[form="bulk"]:checked').length;
     bar.classList.toggle("open", chosen > 0);
     bar.querySelector(".bulk-count").textContent = chosen ? `${chosen} chosen` : "";
   }

@@ -1,0 +1,47 @@
+"""What a run of a workflow will probably take and cost: what its last completed ones did."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from statistics import median
+
+from django.db.models import F, Sum
+
+from usage.models import Rollup
+
+from .models import Run, Workflow
+
+# So many runs tell how it is now.
+LAST = 20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of `count` completed runs: the middle one, the least and the most. `usd` is None where nothing had a price."""
+
+    count: int = 0
+    took: timedelta | None = None
+    fastest: timedelta | None = None
+    slowest: timedelta | None = None
+    usd: Decimal | None = None
+    cheapest: Decimal | None = None
+    dearest: Decimal | None = None
+    # Some of what they used has no rate, so it was more.
+    unpriced: bool = False
+
+
+def of(workflow: Workflow) -> Estimate:
+    """By history; an empty one for a workflow that never completed a run."""
+    rows = Run.objects.filter(workflow=workflow, status=Run.Status.COMPLETED, started_at__isnull=False)
+    took = dict(rows.order_by("-id").values_list("pk", F("ended_at") - F("started_at"))[:LAST])
+    if not took:
+        return Estimate()
+    spent = Rollup.objects.filter(run_id__in=took).order_by().values_list("run_id")
+    sums = list(spent.annotate(Sum("cost"), Sum("unpriced_tokens"), Sum("unpriced_seconds")))
+    costs, times = sorted(cost for _, cost, _, _ in sums), sorted(took.values())
+    known = any(costs)
+    return Estimate(
+        count=len(times), took=median(times), fastest=times[0], slowest=times[-1],
+        usd=median(costs) if known else None, cheapest=costs[0] if known else None,
+        dearest=costs[-1] if known else None, unpriced=any(tokens or seconds for _, _, tokens, seconds in sums),
+    )  # fmt: skip

@@ -1,0 +1,14 @@
+"""What this app adds to the frame: its entries in the navigation, what runs now."""
+
+from codecourier import registries
+from codecourier.registries import Panel
+
+PANELS = [
+    Panel(order=22, title="Workflows", icon="route", url="workflows:list", key="w"),
+    Panel(order=24, title="Runs", icon="player-play", url="workflows:runs", key="r"),
+]
+
+
+def register() -> None:
+    """Called once, when the app is ready."""
+    registries.panels += PANELS

@@ -1,0 +1,18 @@
+"""Addresses of workflows, runs and schedules, below a project's."""
+
+from django.urls import path
+
+from .views import builder, launching, run, runs
+
+app_name = "workflows"
+urlpatterns = [
+    path("workflows/", builder.index, name="list"),
+    path("workflows/<int:pk>/", builder.detail, name="detail"),
+    path("workflows/<int:pk>/duplicate/", builder.duplicate, name="duplicate"),
+    path("workflows/<int:pk>/archive/", builder.archive, name="archive"),
+    path("workflows/<int:pk>/run/", launching.launch, name="launch"),
+    path("runs/", runs.index, name="runs"),
+    path("runs/bulk/", runs.bulk, name="runs-bulk"),
+    path("runs/<int:pk>/", run.detail, name="run"),
+    path("runs/<int:pk>/<slug:verb>/", run.do, name="run-do"),
+]

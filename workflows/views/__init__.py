@@ -1,0 +1,1 @@
+"""Pages of workflows, runs and schedules."""
