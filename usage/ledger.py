@@ -79,7 +79,7 @@ def write(facts: Iterable[Fact], labelled: Callable[[Fact], dict[str, Any]], **k
             activity=fact.activity, quantity=fact.quantity, at=fact.at, day=fact.at.astimezone(UTC).date(),
             **price(rate, fact.quantity), **labelled(fact),
         )
-        for fact, rate in priced(new)
+        for fact, rate in priced(new, together)
     ]  # fmt: skip
     rollups.add(Entry.objects.bulk_create(rows, batch_size=500))
     return len(rows)
@@ -92,17 +92,22 @@ def price(rate: Rate | None, quantity: Decimal) -> dict[str, Any]:
     return {"rate_id": rate.pk, "price": rate.per_unit, "cost": rate.per_unit * quantity}
 
 
-def priced(facts: Iterable[Fact], tariffs: Tariffs | None = None) -> Iterator[tuple[Fact, Rate | None]]:
+def priced[Row: (Fact, Entry)](
+    rows: Iterable[Row], together: Callable[[Row], Any]
+) -> Iterator[tuple[Row, Rate | None]]:
     """Each with its rate; what belongs together has a price for all of it or for none."""
-    tariffs = Tariffs() if tariffs is None else tariffs
-    for (service, model, at, _), found in groupby(
-        facts, key=lambda fact: (fact.service, fact.model, fact.at, fact.turn)
-    ):
-        together = list(found)
-        rates = tariffs[service, model].rates(at)
-        whole = {fact.metric for fact in together} <= rates.keys()
-        for fact in together:
-            yield fact, rates[fact.metric] if whole else None
+    tariffs = Tariffs()
+    for _, found in groupby(rows, together):
+        same = list(found)
+        rates = tariffs[same[0].service, same[0].model].rates(same[0].at)
+        whole = {row.metric for row in same} <= rates.keys()
+        for row in same:
+            yield row, rates[row.metric] if whole else None
+
+
+def together(fact: Fact) -> tuple[Any, ...]:
+    """What has a price for all of it or for none."""
+    return (fact.service, fact.model, fact.at, fact.turn)
 
 
 def labels(sandbox: Sandbox, turn: Turn | None) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class Entry(Labels):
             models.Index(fields=["at"]),
             models.Index(fields=["sandbox_id"], name="entry_sandbox"),
             models.Index(fields=["run_id"], condition=Q(run_id__isnull=False), name="entry_run"),
+            models.Index(fields=["workflow_id", "run_id"], condition=Q(run_id__isnull=False), name="entry_workflow"),
             models.Index(fields=["model"], condition=Q(cost=None), name="entry_unpriced"),
         ]
         constraints = [
