@@ -1,6 +1,7 @@
 """A file's diff as rows of HTML: coloured, redacted, in one column or two."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -30,12 +31,27 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What somebody says of a line of the new state, or of its file; `id` is that of its element."""
+
+    id: str
+    line: int | None
+    title: str
+    html: SafeString
+    more: SafeString | str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """Two sides of a row; in one column just one of them, or the same on both. `head` begins a hunk."""
+    """Two sides of a row; in one column just one of them, or the same on both. `head` begins a hunk.
+
+    `notes` are what is said of the row before, in a row of their own.
+    """
 
     old: Line | None = None
     new: Line | None = None
     head: str = ""
+    notes: tuple[Note, ...] = ()
 
     @property
     def only(self) -> Line | None:
@@ -58,6 +74,18 @@ def rows(patch: str, path: str, redactor: Redactor, *, split: bool) -> list[Row]
             )
             found += _hunk(hunk, path, redactor, split=split)
     return found
+
+
+def noted(found: list[Row], notes: Iterable[Note]) -> tuple[list[Row], list[Note]]:
+    """The rows with what is said of them, and what is said of lines that are not among them."""
+    by_line, made = defaultdict[int | None, list[Note]](list), list[Row]()
+    for note in notes:
+        by_line[note.line].append(note)
+    for row in found:
+        made.append(row)
+        if row.new and row.new.number and (said := by_line.pop(row.new.number, None)):
+            made.append(Row(notes=tuple(said)))
+    return made, [note for left in by_line.values() for note in left]
 
 
 def tree(found: list[Change], address: str, size: int) -> SafeString:

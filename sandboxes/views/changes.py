@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -12,19 +11,16 @@ from django.views.decorators.http import require_safe
 
 from codecourier import git
 from codecourier.redact import Redactor
-from sandboxes.changes import reading, rendering
-from sandboxes.changes.reading import Change, Comparison
+from sandboxes.changes import reading, showing
+from sandboxes.changes.reading import Comparison
 from sandboxes.checkpoints.store import ref_of
 from sandboxes.models import Sandbox
 
 from .pages import sandbox_of
 
-PAGE = 100
 DOWNLOADS = [
     ("patch", "Patch, for git apply"), ("bundle", "Bundle, for git fetch"), ("zip", "Zip of all files"),
 ]  # fmt: skip
-# Files whose lines are there at once, so that the first look shows something: as long as they are short.
-AT_ONCE, AT_ONCE_LINES = 4, 120
 
 
 def asked(request: HttpRequest, slug: str, pk: int) -> tuple[Sandbox, Comparison]:
@@ -53,42 +49,12 @@ def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     }
     if not found.empty:
         try:
-            context |= listed(request, sandbox, found, context["query"], split=split)
+            address = f"{reverse('sandboxes:changes', args=[slug, pk])}?{context['query']}"
+            context |= showing.listed(sandbox.project, found, address, request.GET.get("page"), split=split)
         except git.GitError as error:
             context["problem"] = f"The portal's repository can't be read: {error}"
     part = "HX-Request" in request.headers
     return render(request, f"sandboxes/{'_changes_view' if part else 'changes_detail'}.html", context)
-
-
-def listed(request: HttpRequest, sandbox: Sandbox, found: Comparison, query: str, *, split: bool) -> dict[str, Any]:
-    """All files in the tree, those of the page with what is shown of them at once."""
-    every = reading.changes(found)
-    shown = every[: reading.MOST_FILES]
-    page = Paginator(shown, PAGE).get_page(request.GET.get("page"))
-    redactor = Redactor(sandbox.project.secrets())
-    entries, at_once = [], AT_ONCE
-    for change in page.object_list:
-        entry: dict[str, Any] = {"change": change}
-        if at_once and not change.folded and not change.binary and change.lines <= AT_ONCE_LINES:
-            entry |= lines_of(found, change, redactor, split=split)
-            at_once -= 1
-        entries.append(entry)
-    address = f"{reverse('sandboxes:changes', args=[sandbox.project.slug, sandbox.pk])}?{query}"
-    return {
-        "entries": entries, "page": page, "tree": rendering.tree(shown, address, PAGE), "total": len(every),
-        "more": len(every) - len(shown),
-        "additions": sum(change.additions or 0 for change in every),
-        "deletions": sum(change.deletions or 0 for change in every),
-    }  # fmt: skip
-
-
-def lines_of(found: Comparison, change: Change, redactor: Redactor, *, split: bool) -> dict[str, Any]:
-    """The rows of a file, or the sentence why there are none."""
-    text, cut = reading.patch(found, change)
-    try:
-        return {"rows": rendering.rows(text, change.path, redactor, split=split), "cut": cut, "ready": True}
-    except ValueError as error:
-        return {"problem": str(error), "ready": True}
 
 
 @require_safe
@@ -100,7 +66,7 @@ def one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         change = next((one for one in reading.changes(found) if one.path == path), None) if not found.empty else None
         entry = {"problem": "This file is the same in both states.", "ready": True}
         if change:
-            entry = lines_of(found, change, Redactor(sandbox.project.secrets()), split=split)
+            entry = showing.lines(found, change, Redactor(sandbox.project.secrets()), split=split)
     except git.GitError as error:
         entry = {"problem": f"The portal's repository can't be read: {error}", "ready": True}
     return render(request, "sandboxes/_changes_lines.html", {"entry": entry, "split": split})

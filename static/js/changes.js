@@ -23,6 +23,19 @@ function follow() {
   });
 }
 
+// What somebody says of a line leads to it, wherever on the page it is said.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-note]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  document.querySelector('[data-tabs] [data-tab="changes"]')?.click();
+  htmx.ajax("GET", link.href.split("#")[0], { target: panel, swap: "innerHTML" }).then(() => {
+    const note = document.getElementById(link.dataset.note);
+    note?.scrollIntoView({ block: "center" });
+    note?.focus({ preventScroll: true });
+  });
+});
+
 panel.addEventListener("click", (event) => {
   const link = event.target.closest("[data-file]");
   const file = link && document.getElementById(`file-${link.dataset.file}`);
@@ -36,5 +49,4 @@ panel.addEventListener("click", (event) => {
   }
 });
 
-const work = document.getElementById("work");
-new MutationObserver(follow).observe(work.parentElement, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-head"] });
+new MutationObserver(follow).observe(document.getElementById("work").parentElement, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-head"] });

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils.safestring import SafeString
 
 from codecourier.models import Project, Variable
-from sandboxes.changes import reading
+from sandboxes.changes import reading, showing
+from sandboxes.changes.rendering import Note
 from sandboxes.checkpoints.store import Store, ref_of
 from sandboxes.models import Checkpoint, Sandbox, Template, Turn
 from tests.sandboxes.pages import make as make_sandbox
@@ -178,6 +180,19 @@ def test_many_files_come_a_page_at_a_time(
     assert text.count('class="change"') == 100
     assert text.count("data-file=") == 230
     assert shown(member_client, sandbox, "?page=3").count('class="change"') == 30
+
+
+def test_what_is_said_of_lines_stands_below_them_and_else_above(sandbox: Sandbox, clone: Path, save: Save):
+    write(clone, a__py="def one():\n    return 2\n")
+    found = reading.comparison(save().sandbox, "", "")
+    said = [Note(f"note-{line}", line, "High", SafeString("no")) for line in (2, 99, None)]
+    shown = showing.listed(sandbox.project, found, "?", "1", split=False, notes={"a.py": said, "b.py": said[:1]})
+    entry = shown["entries"][0]
+    at = next(place for place, row in enumerate(entry["rows"]) if row.notes)
+    assert entry["rows"][at].notes == (said[0],)
+    assert entry["rows"][at - 1].new.number == 2
+    assert entry["notes"] == said[1:]
+    assert shown["elsewhere"] == said[:1]
 
 
 def test_all_of_it_can_be_taken_home(sandbox: Sandbox, clone: Path, save: Save, member_client: Client, tmp_path: Path):
