@@ -43,6 +43,9 @@ class Bill:
     settled: Cost = field(default_factory=Cost)
     since: datetime | None = None
     per_second: Decimal = Decimal(0)
+    # The same by turn, as far as it is settled, and the one that the machine works for since then.
+    of_turns: Mapping[int, Cost] = field(default_factory=dict)
+    works_for: int | None = None
 
     @property
     def total(self) -> Cost:
@@ -79,8 +82,8 @@ def bill(
         turn.sandbox = sandbox
         found += lines(prices, number, turn)
     pieces = [*metering.pieces(sandbox, turns, phases, sandbox.history if history is None else history, now)]
-    over = [piece for piece in pieces if piece.end]
-    settled, going = prices.machine(sandbox, over, now), next((piece for piece in pieces if not piece.end), None)
+    over = [(piece.turn, prices.machine(sandbox, [piece], now)) for piece in pieces if piece.end]
+    settled, going = sum((cost for _, cost in over), Cost()), next((piece for piece in pieces if not piece.end), None)
     return Bill(
         lines=found,
         totals={name: sum((line.used or {}).get(name, 0) for line in found) for name in transcripts.TOKENS},
@@ -90,13 +93,25 @@ def bill(
         settled=settled,
         since=going.start if going else None,
         per_second=prices.machine(sandbox, [Piece(now - SECOND, now, IDLE)], now).usd if going else Decimal(0),
+        of_turns=of_turns([*((line.turn, line.cost) for line in found), *over]),
+        works_for=going.turn.pk if going and going.turn else None,
     )
+
+
+def of_turns(costs: Iterable[tuple[Turn | None, Cost]]) -> dict[int, Cost]:
+    """Costs of the same turn together, by its id."""
+    found = defaultdict[int, Cost](Cost)
+    for turn, cost in costs:
+        if turn:
+            found[turn.pk] += cost
+    return found
 
 
 def bills(sandboxes: Sequence[Sandbox]) -> dict[int, Bill]:
     """The bills of many at once, by their ids, with a handful of questions."""
     ids, prices = [sandbox.pk for sandbox in sandboxes], Prices.recalling(*sandboxes)
-    turns = grouped(Turn.objects.filter(sandbox__in=ids).select_related("job"), "sandbox_id")
+    told = Turn.objects.filter(sandbox__in=ids).select_related("job").defer("prompt", "answer", "job__draft")
+    turns = grouped(told, "sandbox_id")
     phases = grouped(Phase.objects.filter(sandbox__in=ids), "sandbox_id")
     moves = grouped(Transition.objects.filter(kind=Sandbox._meta.label_lower, object_id__in=ids), "object_id")
     return {

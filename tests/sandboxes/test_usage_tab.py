@@ -76,6 +76,21 @@ def test_tokens_of_every_turn_and_model_are_counted_and_priced(rates: None, proj
     assert made.total == made.tokens == Cost(SONNET_USD * 2 + Decimal("0.0011"))
 
 
+def test_what_a_turn_costs_is_its_tokens_and_the_machine_time_for_it(rates: None, project: Project, claude: Template):
+    sandbox, now = make(project, claude, provider="e2b", real_cpu=1, real_memory_mb=1024), timezone.now()
+    for began, ended in ((50, 40), (30, 20)):
+        turn(sandbox, {"claude-sonnet-5-5": SONNET})
+        at = {"started_at": now - timedelta(minutes=began), "ended_at": now - timedelta(minutes=ended)}
+        Turn.objects.filter(pk=sandbox.turns.latest("pk").pk).update(**at)
+    sandbox.history.update(at=now - timedelta(hours=1))
+    made = billed(sandbox)
+    first, second = (made.of_turns[pk] for pk in sandbox.turns.values_list("pk", flat=True))
+    assert first + second == made.base
+    # The idle time after the first is its own as well; of the second only what is settled counts so far.
+    assert first.usd > second.usd > SONNET_USD
+    assert made.works_for == sandbox.turns.latest("pk").pk
+
+
 def test_a_model_without_a_rate_is_named_and_never_free(rates: None, project: Project, claude: Template):
     sandbox = make(project, claude, "killed", provider="local")
     turn(sandbox, {"claude-sonnet-5-5": SONNET, "stub-model": SONNET})
