@@ -106,5 +106,6 @@ if (form) {
   form.addEventListener("dragover", dragged);
   form.addEventListener("dragleave", dragged);
   form.addEventListener("drop", dropped);
-  sortable(document.getElementById("queued"));
+  const queue = document.getElementById("queued");
+  if (queue) sortable(queue);
 }

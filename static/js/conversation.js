@@ -67,11 +67,23 @@ class Conversation {
   connect() {
     clearTimeout(this.timer);
     this.drop();
-    const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}${pane.dataset.conversation}?after=${this.after}`);
+    this.url = pane.dataset.conversation;
+    if (!this.url) return;
+    const socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}${this.url}?after=${this.after}`);
     socket.onopen = () => (pane.dataset.live = "yes");
     socket.onmessage = (event) => this.take(socket, JSON.parse(event.data));
     socket.onclose = (event) => this.closed(event.code);
     this.socket = socket;
+  }
+
+  // The page shows another sandbox's: begin anew.
+  changed() {
+    if (pane.dataset.conversation === this.url || !this.begun) return;
+    this.turns.replaceChildren();
+    this.after = "";
+    this.attempt = 0;
+    this.stuck = true;
+    this.connect();
   }
 
   drop() {
@@ -230,6 +242,7 @@ if (pane) {
     seen = Date.now();
     if (slept) conversation.hurry();
   };
+  new MutationObserver(() => conversation.changed()).observe(pane, { attributeFilter: ["data-conversation"] });
   window.addEventListener("online", () => conversation.hurry());
   document.addEventListener("visibilitychange", () => document.hidden || beat());
   setInterval(beat, 2000);

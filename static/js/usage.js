@@ -1,10 +1,11 @@
 // What a sandbox uses: asked for while somebody looks at it, drawn as charts; costs grow by the second in between.
+import "./money.js";
+
 const LOOK_MS = 5000;
 // Moments farther apart than this have a pause between them.
 const PAUSE_MS = 90000;
 const panel = document.getElementById("usage");
 const figures = document.getElementById("usage-figures");
-const skew = Date.now() - Date.parse(document.body.dataset.now);
 const charts = new Map();
 let library = null;
 
@@ -79,22 +80,6 @@ async function draw() {
   }
 }
 
-function money(value) {
-  if (value > 0 && value < 0.0001) return "<$0.0001";
-  if (value >= 1) return `$${value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
-  return value ? `$${value.toFixed(4)}` : "$0.00";
-}
-
-// The same amounts as the template filter `usd` writes.
-function tick() {
-  for (const cost of document.querySelectorAll("data[data-per-second]")) {
-    const seconds = Math.max(0, (Date.now() - skew - Date.parse(cost.dataset.since)) / 1000);
-    // The clock of this page may be a moment behind the one that the server reckoned by.
-    const text = money(Math.max(Number(cost.dataset.known), Number(cost.value) + Number(cost.dataset.perSecond) * seconds));
-    if (cost.textContent !== text) cost.textContent = text;
-  }
-}
-
 // An error's page is no part of this one: the figures stay as they were until the next answer.
 figures.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.xhr.status !== 200) event.detail.shouldSwap = false;
@@ -105,6 +90,3 @@ new MutationObserver(draw).observe(document.documentElement, { attributeFilter: 
 new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && look()).observe(panel);
 document.addEventListener("visibilitychange", look);
 setInterval(look, LOOK_MS);
-setInterval(tick, 1000);
-// What the server answers is older than what is shown by now: an amount must not go back, not even for a moment.
-document.body.addEventListener("htmx:afterRequest", tick);

@@ -293,5 +293,5 @@ def test_a_script_opens_with_its_output_and_still_has_a_conversation(
     assert 'id="tab-conversation" aria-label="Conversation" hidden' in page(member_client, scripted)
     html = page(member_client, scripted, "tab=conversation")
     assert "echo &lt;hi&gt;" in html
-    assert f'href="?tab=output&amp;job={turn.job_id}"' in html
+    assert f'href="/p/rocket/sandboxes/{scripted.pk}/?tab=output&amp;job={turn.job_id}"' in html
     assert "tokens" not in plain(html)
