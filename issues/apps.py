@@ -17,3 +17,5 @@ class IssuesConfig(AppConfig):
         registries.contracts["findings"] = import_string("issues.contract.Findings")
         registries.contracts["answers"] = import_string("issues.contract.Answers")
         registries.sweepers[self.get_model("IssueSession")] = import_string("issues.tasks.advance_session")
+        registries.sweepers[self.get_model("Chain")] = import_string("issues.tasks.advance_chain")
+        registries.chores.append(import_string("issues.work.sweep"))

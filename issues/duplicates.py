@@ -1,14 +1,12 @@
-"""Whether a card says what another one says: the same file, and title and text alike by their trigrams.
-
-The measure is that of PostgreSQL's pg_trgm, by a function of our own (migration 0002): the embedded server comes
-without that extension.
-"""
+"""Whether a card says what another one says: the same file, and title and text alike (see `codecourier.likeness`)."""
 
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import F, FloatField, Func, QuerySet, Value
+from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Left
+
+from codecourier.likeness import Likeness, Trigrams
 
 from .models import Issue
 
@@ -24,7 +22,7 @@ KNOWN = (*Issue.OPEN, Issue.Status.CLOSED)
 
 def alike(column: str, text: str) -> Any:
     """How much of both texts' trigrams is in both, 0 to 1."""
-    return Func(Left(column, CHARS), Value(text[:CHARS]), function="issues_similarity", output_field=FloatField())
+    return Likeness(Trigrams(Left(column, CHARS)), Trigrams(Value(text[:CHARS])))
 
 
 def known(issue: Issue) -> QuerySet[Issue]:

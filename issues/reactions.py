@@ -6,9 +6,10 @@ from django.dispatch import receiver
 
 from codecourier.lifecycle import moved
 from sandboxes.models import Sandbox, Turn
+from workflows.models import Run
 
 from . import tasks
-from .models import IssueSession
+from .models import Chain, IssueSession, Link
 from .sessions import KINDS
 
 SESSIONS = frozenset(KINDS.values())
@@ -40,3 +41,20 @@ def session_moved(row: IssueSession, **_: Any) -> None:
     """Its end is news."""
     if row.final and row.created_by_id:
         tasks.tell_session.enqueue(row.pk)
+
+
+@receiver(moved, sender=Run)
+def run_moved(row: Run, **_: Any) -> None:
+    """A card goes where its run went, and a chain goes on."""
+    if "issue" in row.labels:
+        tasks.follow_run.enqueue(row.pk)
+    if row.final:
+        for pk in Link.objects.filter(run=row, status=Link.Status.RUNNING).values_list("chain_id", flat=True):
+            Chain.poke(pk)
+
+
+@receiver(moved, sender=Chain)
+def chain_moved(row: Chain, to: str, **_: Any) -> None:
+    """Its end is news, and so is a stop."""
+    if to in {Chain.Status.DONE, Chain.Status.STOPPED} and row.created_by_id:
+        tasks.tell_chain.enqueue(row.pk, round(row.status_at.timestamp()))

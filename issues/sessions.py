@@ -1,7 +1,6 @@
 """Sessions as such: launched with the project's configuration, followed to their end, told to whoever started them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -10,7 +9,6 @@ from django.utils import timezone
 
 from codecourier.models import Notification, Project
 from personas import briefing
-from personas.briefing import Briefing
 from sandboxes import contracts, fleet
 from sandboxes.models import Kind, Sandbox, SessionConfig, Template, Turn
 from sandboxes.reasons import Reason
@@ -45,16 +43,6 @@ def template_of(config: SessionConfig) -> Template:
     return found
 
 
-def briefing_of(config: SessionConfig) -> Briefing:
-    """What the persona brings, and the context that the settings add."""
-    made = briefing.brief(config.project, config.persona)
-    version = config.context.active if config.context and not config.context.archived_at else None
-    if version is None:
-        return made
-    contexts = {version.asset.name: briefing.text(version), **made.contexts}
-    return replace(made, contexts=contexts, sources=(*made.sources, briefing.source(version)))
-
-
 def begin(session: IssueSession, prompt: str, contract: str, title: str) -> IssueSession:
     """Store it and launch its sandbox; ValidationError says what of the configuration is wrong."""
     project = session.project
@@ -67,7 +55,8 @@ def begin(session: IssueSession, prompt: str, contract: str, title: str) -> Issu
         session.record("", session.status, session.created_at)
         session.sandbox = fleet.launch(
             project, session.created_by, template=template_of(config), persona=config.persona,
-            pinned=briefing_of(config), prompt=f"{prompt.strip()}\n\n{GROUND}", contract=contract,
+            pinned=briefing.brief(project, config.persona, config.context),
+            prompt=f"{prompt.strip()}\n\n{GROUND}", contract=contract,
             kind=KINDS[IssueSession.Kind(session.kind)], repository_url=project.repository_url,
             branch=project.default_branch, publish="nothing",
             labels={"issue_session": session.pk, "source": "issue"}, **fields(config),

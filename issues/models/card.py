@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from codecourier.lifecycle import Lifecycle
 from codecourier.models import Project
+from workflows.models import Run
 
 from .session import IssueSession
 
@@ -100,6 +101,8 @@ class Issue(Lifecycle):
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="duplicates"
     )
     similarity = models.FloatField(null=True, blank=True)
+    # The last that was started for it, which its status follows.
+    run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     # Its place among all cards, the smallest first.
     rank = models.DecimalField(max_digits=40, decimal_places=20, default=Decimal(0), editable=False)
     words = models.TextField(blank=True, editable=False)
@@ -159,6 +162,21 @@ class Issue(Lifecycle):
     def origin(self) -> str:
         """Who made it, in words."""
         return f"Session {self.session_id}" if self.session_id else str(self.created_by or "By hand")
+
+
+class IssueRun(models.Model):
+    """A run that was started for a card, each of them."""
+
+    issue = models.ForeignKey(Issue, on_delete=models.CASCADE, related_name="issue_runs")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="issue_runs")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["issue", "run"], name="run_once_for_a_card")]
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} of card {self.issue_id}"
 
 
 class Note(models.Model):

@@ -4,6 +4,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from codecourier.models import Project
+from workflows.models import Workflow
 
 # As many cards as one session may bring; more are left out, and it says so.
 MOST_CARDS = 100
@@ -33,6 +34,14 @@ class IssueSettings(models.Model):
         ],
         help_text="A new card that shares a file with a known one, and this much of title and text, is set apart.",
     )  # fmt: skip
+
+    workflow = models.ForeignKey(
+        Workflow, on_delete=models.SET_NULL, null=True, blank=True, related_name="+",
+        help_text="What cards are run with unless another is chosen.",
+    )  # fmt: skip
+    one_request = models.BooleanField(
+        "one pull request for a whole chain", default=True, help_text="Otherwise each link of a chain has its own."
+    )
 
     class Meta:
         verbose_name = verbose_name_plural = "issue settings"
