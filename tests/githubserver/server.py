@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import jwt
@@ -92,6 +93,7 @@ class GitHub:
         self.apps: dict[str, str] = {}  # public keys by number
         self.granted: set[str] | None = None  # what an app may ask for, everything by default
         self.drafts = True
+        self.rate = 0.0  # bytes in a second of what git fetches, as fast as it goes by default
 
     @property
     def api(self) -> str:
@@ -434,14 +436,26 @@ class Handler(Quiet):
             "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""), "REMOTE_ADDR": "127.0.0.1",
         }  # fmt: skip
-        done = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=True)
-        head, _, rest = done.stdout.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+        with tempfile.TemporaryFile() as source:
+            source.write(body)
+            source.seek(0)
+            with subprocess.Popen(["git", "http-backend"], env=env, stdin=source, stdout=subprocess.PIPE) as backend:
+                self.stream(cast(IO[bytes], backend.stdout))
+        assert backend.returncode == 0
+
+    def stream(self, printed: IO[bytes]) -> None:
+        """A CGI program's answer as it comes: a repository can be larger than the memory."""
+        lines = iter(lambda: printed.readline().decode().rstrip("\r\n"), "")
+        headers = dict(line.split(": ", 1) for line in lines)
         self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
-        for name, value in {**headers, "Content-Length": str(len(rest))}.items():
+        for name, value in {**headers, "Transfer-Encoding": "chunked"}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(rest)
+        while piece := printed.read(1 << 16):
+            if self.hub.rate:
+                time.sleep(len(piece) / self.hub.rate)
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
 
     def refuse(self, status: int, text: str, **headers: str) -> None:
         """In plain words, as git shows them."""
