@@ -19,6 +19,7 @@ from .agents import AGENTS
 from .bill import bill
 from .models import Checkpoint, Job, Phase, PullRequest, Sandbox, Turn
 from .publishing.buttons import buttons
+from .publishing.discussion import discussion
 from .remarks import remarks
 
 # How many past boots of the project say what is usual, and how few don't.
@@ -89,6 +90,7 @@ def work_of(sandbox: Sandbox) -> dict[str, Any]:
         "lost": last if last and last.status == Checkpoint.Status.FAILED else None,
         "buttons": buttons(pull, bool(saved and sandbox.repository_url)),
         "shown": bool(rows or pull),
+        "discussion": discussion(pull) if pull else [],
     }
     return {"pull": pull, "work": work}
 

@@ -1,4 +1,4 @@
-"""The list and the page of one sandbox, live."""
+"""The lists, and the page of one sandbox, live."""
 
 from django.shortcuts import get_object_or_404
 
@@ -6,6 +6,7 @@ from codecourier.consumers import ProjectConsumer
 from codecourier.models import User
 from sandboxes import listing, record
 from sandboxes.models import Sandbox
+from sandboxes.publishing import listing as publishing
 
 
 class ListConsumer(ProjectConsumer):
@@ -15,6 +16,15 @@ class ListConsumer(ProjectConsumer):
         """The frame and the list."""
         context = listing.listing(self.project(user), user, self.params)
         return {**super().fragments(user), **listing.fragments(context)}
+
+
+class PullsConsumer(ProjectConsumer):
+    """The branches and pull requests of a project, narrowed in the same way."""
+
+    def fragments(self, user: User) -> dict[str, str]:
+        """The frame and the list."""
+        context = publishing.listing(self.project(user), self.params)
+        return {**super().fragments(user), **publishing.fragments(context)}
 
 
 class DetailConsumer(ProjectConsumer):

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import QueryDict
+from django.template.loader import render_to_string
 
 from codecourier.models import Project
 from sandboxes.bill import bills
@@ -52,3 +53,9 @@ def listing(project: Project, params: QueryDict) -> dict[str, Any]:
         "query": query.urlencode(),
         "any": bool(counts),
     }
+
+
+def fragments(context: dict[str, Any]) -> dict[str, str]:
+    """The live parts, by name."""
+    template = "sandboxes/pull_list.html"
+    return {name: render_to_string(f"{template}#{name}", {**context, "live": True}) for name in ("views", "rows")}

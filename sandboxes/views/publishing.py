@@ -54,7 +54,5 @@ def act(sandbox: Sandbox, user: User, verb: str) -> None:
 
 @require_safe
 def index(request: HttpRequest, slug: str) -> HttpResponse:
-    """The project's branches and pull requests, narrowed by the URL; to htmx only the rows."""
-    context = listing(project_of(request, slug), request.GET)
-    part = "#rows" if "HX-Request" in request.headers else ""
-    return render(request, f"sandboxes/pull_list.html{part}", context)
+    """The project's branches and pull requests, narrowed by the URL."""
+    return render(request, "sandboxes/pull_list.html", listing(project_of(request, slug), request.GET))

@@ -14,7 +14,7 @@ from django.test import Client
 from codecourier.asgi import application
 from codecourier.models import Membership, Notification, Project, User
 from sandboxes import fleet
-from sandboxes.models import Sandbox, Template, Turn
+from sandboxes.models import PullRequest, Sandbox, Template, Turn
 from tests.conftest import signed_in
 from tests.sandboxes.pages import make
 
@@ -70,7 +70,10 @@ def sandbox(project: Project, template: Template, member: User) -> Sandbox:
     return make(project, template, title="Run the tests", created_by=member)
 
 
-PATHS = ["/ws/p/rocket/", "/ws/p/rocket/dashboard/", "/ws/p/rocket/sandboxes/", "/ws/p/rocket/sandboxes/{pk}/"]
+PATHS = [
+    "/ws/p/rocket/", "/ws/p/rocket/dashboard/", "/ws/p/rocket/sandboxes/", "/ws/p/rocket/sandboxes/{pk}/",
+    "/ws/p/rocket/pull-requests/",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -126,6 +129,17 @@ async def test_a_list_follows_new_and_changed_rows_within_its_filter(
         assert "Run the tests" in await said(socket, 'id="rows"')
         await sync_to_async(sandbox.enter)("paused", reason="user")
         assert "No sandbox matches" in await said(socket, 'id="rows"')
+
+
+async def test_a_list_of_pull_requests_follows_them(member_client: Client, sandbox: Sandbox, project: Project):
+    row = await PullRequest.objects.acreate(
+        sandbox=sandbox, project=project, status="open", number=7, title="Fix the shop", branch="b", wanted_commit="a"
+    )
+    async with opened("/ws/p/rocket/pull-requests/?view=open", member_client) as socket:
+        assert "#7 Fix the shop" in await said(socket, 'id="rows"')
+        await sync_to_async(row.move)("merged")
+        message = await said(socket, 'id="rows"', 'id="views"')
+        assert "#7" not in message
 
 
 async def test_a_dashboard_follows_its_cards(member_client: Client, sandbox: Sandbox):

@@ -88,8 +88,24 @@ def test_a_pull_request_is_shown_with_its_checks_and_reviews(member_client: Clie
 
 
 def test_what_github_said_is_escaped(member_client: Client, sandbox: Sandbox):
-    requested(sandbox, checks=[CHECK | {"name": "<script>x</script>"}])
-    assert "<script>x" not in page(member_client, sandbox)
+    evil = "<script>x</script> [click](javascript:alert) ![see](https://x.test/p.png)"
+    said = [COMMENT | {"body": evil, "who": evil, "path": evil, "at": evil}]
+    requested(sandbox, checks=[CHECK | {"name": "<script>x</script>"}], comments=said)
+    shown = page(member_client, sandbox)
+    assert "<script>x" not in shown
+    assert 'href="javascript' not in shown
+    assert "<img" not in shown.split('id="discussion"')[1].split('class="facts"')[0]
+
+
+def test_what_reviewers_wrote_is_shown_in_full_oldest_first(member_client: Client, sandbox: Sandbox):
+    early = COMMENT | {"body": "Use `sum`.\n\n* one\n* two", "at": "2026-11-22T10:00:00Z", "path": "", "line": ""}
+    silent = REVIEW | {"who": "zoe", "body": "", "said": "approved", "state": "approved"}
+    requested(sandbox, comments=[COMMENT, early], reviews=[REVIEW | {"at": "2026-11-24T10:00:00Z"}, silent])
+    shown = page(member_client, sandbox).split('id="discussion"')[1].split('class="facts"')[0]
+    texts = ["bob", "<code>sum</code>", "<li>two</li>", "a.py:3", "Why this?", "ann", "changes requested", "Use a set."]
+    places = [shown.index(text) for text in texts]
+    assert places == sorted(places)
+    assert "zoe" not in shown
 
 
 @pytest.mark.parametrize("verb", ["push", "open", "ready", "allow", "update", "checks", "nonsense"])
