@@ -22,6 +22,8 @@ from tests.stack import ROOT, free_port, http_status
 
 PATIENCE_MS = 10_000
 expect.set_options(timeout=PATIENCE_MS)
+# The first is the same engine without a window's own pages and processes, which cost as much again as the tests'.
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # No graphics processor is there to draw with, and playing one costs more than drawing.
 QUIET = [
     "--disable-background-networking", "--disable-component-update", "--disable-gpu", "--disable-software-rasterizer",
@@ -79,10 +81,10 @@ class Web:
 @pytest.fixture(scope="package")
 def chromium() -> str:
     """The system's browser; a skip that says so without one, but a failure where all must run."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found:
         return found
-    reason = "No Chromium is installed (apt-get install chromium), so no test can drive a browser."
+    reason = "No Chromium is installed (apt-get install chromium-headless-shell), so no test can drive a browser."
     if os.environ.get("CODECOURIER_CI"):
         pytest.fail(reason)
     pytest.skip(reason)
