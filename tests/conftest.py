@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 from codecourier import queue
 from codecourier.models import Membership, Project, User
 from sandboxes.models import Template
-from tests import embedded_postgres
+from tests import embedded_postgres, migrated
 from tests.githubserver.contract import contract
 from tests.githubserver.server import GitHub, github
 
@@ -28,10 +28,13 @@ hypothesis_settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> Iterator[None]:
+def django_db_modify_db_settings(django_db_blocker: Any) -> Iterator[None]:
     """Start the server and name this run's database; pytest-django asks for it before it makes the test database."""
-    with embedded_postgres.running():
-        settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"{embedded_postgres.PREFIX}{os.getpid()}"
+    with embedded_postgres.running() as address:
+        with django_db_blocker.unblock():
+            template = migrated.template(address)
+        test = {"NAME": f"{embedded_postgres.PREFIX}{os.getpid()}", "TEMPLATE": template}
+        settings.DATABASES["default"].setdefault("TEST", {}).update(test)
         yield
 
 
@@ -119,7 +122,7 @@ def work(db: None) -> Callable[[], int]:
 
 # What shares real processes stays together in one test process; what takes longest goes first.
 TOGETHER = (
-    "tests/agents/test_turns.py",
+    "tests/agents",
     "tests/endtoend",
     "tests/browser",
     "tests/codecourier/test_up.py",

@@ -15,17 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import environ
 import httpx
 import psutil
 from django.conf import settings
-from django.core.management import call_command
-from django.db import connection
 
 from codecourier import postgres
 from codecourier.models import Membership, Project, User
 from sandboxes import fleet, stock
 from sandboxes.models import Sandbox, Template
+from tests import migrated
 from tests.deadline import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -184,16 +182,11 @@ class Stack:
 def own_database(state: Path) -> Iterator[str]:
     """A PostgreSQL server of the stack's own, durable as in production; this process uses it meanwhile."""
     url = postgres.ensure(state)
-    before, after = connection.settings_dict.copy(), environ.Env.db_url_config(url)
-    connection.close()
-    connection.settings_dict.update(after)
     try:
-        call_command("migrate", verbosity=0)
-        yield url
+        migrated.fill(url)
+        with migrated.using(url):
+            yield url
     finally:
-        connection.close()
-        connection.settings_dict.clear()
-        connection.settings_dict.update(before)
         postgres.stop(state)
 
 

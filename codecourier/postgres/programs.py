@@ -22,7 +22,7 @@ class PostgresError(Exception):
 
 
 @cache
-def _programs() -> Path:
+def folder() -> Path:
     """The folder with initdb and pg_ctl, or a copy of it that the server's user can reach."""
     installed = _installed()
     if os.geteuid() != 0 or enters(installed / "bin"):
@@ -64,7 +64,7 @@ def version() -> str:
 
 def run(program: str, *arguments: str) -> str:
     """Run one of PostgreSQL's programs as the server's user and return its output; raises PostgresError."""
-    done = _as_owner([str(_programs() / program), *arguments])
+    done = _as_owner([str(folder() / program), *arguments])
     if done.returncode:
         raise PostgresError(f"PostgreSQL's {program} failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
