@@ -88,7 +88,7 @@ def dump(address: str, file: Path) -> None:
     """Keep a database as statements."""
     for old in file.parent.glob("migrated_*.sql"):
         old.unlink()
-    command = [programs.folder() / "pg_dump", "--no-owner", "--inserts", "--rows-per-insert=500", address]
+    command = [str(programs.folder() / "pg_dump"), "--no-owner", "--inserts", "--rows-per-insert=500", address]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     # What psql alone understands starts with a backslash.
     file.write_text("\n".join(line for line in said.splitlines() if not line.startswith("\\")))
