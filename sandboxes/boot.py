@@ -261,7 +261,9 @@ def _prepare(sandbox: Sandbox) -> str:
             f"mv {jobs.COURIER}/env .env; mkdir -p .git/info",
             "grep -qx .env .git/info/exclude || echo .env >> .git/info/exclude",
             "fi",
-            f"git checkout -q -B {shlex.quote(work_branch(sandbox))}",
+            f"git checkout -q -B {shlex.quote(work_branch(sandbox))} {shlex.quote(sandbox.at_commit)}".removesuffix(
+                " ''"
+            ),
             "git rev-parse -q --verify HEAD || true",
         ]
     )

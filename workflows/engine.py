@@ -7,6 +7,8 @@ It is called by tasks that reactions enqueue and by the sweep, leased. Called tw
 the run has one row, a row has one turn, and both are written in one transaction with what makes them needed.
 """
 
+import logging
+
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
@@ -18,11 +20,28 @@ from .models import Run, StepRun
 from .plan import Finish, Place, Row, Start, Wait, plan
 from .reasons import Reason
 
+logger = logging.getLogger(__name__)
+
 R, W = Run.Status, StepRun.Status
+# So many unexpected exceptions in a row end a run; with the back-off that is about a minute.
+GIVE_UP = 6
 
 
 def advance(run: Run) -> None:
-    """Bring one run, leased to the caller, as far as it goes now."""
+    """Bring one run, leased to the caller, as far as it goes now; every exception ends up in its row."""
+    try:
+        step(run)
+    except Exception:
+        if run.attempts < GIVE_UP or run.final:
+            raise
+        logger.exception("Run %s is given up", run.pk)
+        run.refresh_from_db()
+        if not run.final:
+            finishing.end(run, R.FAILED, Reason.INTERNAL, Reason.sentence(Reason.INTERNAL))
+
+
+def step(run: Run) -> None:
+    """One look at where it stands, and what follows from that."""
     if run.final:
         for row in run.step_runs.open().select_related("sandbox", "turn", "base"):
             look(run, row)
@@ -59,6 +78,7 @@ def look(run: Run, row: StepRun) -> None:
     """What one row needs by itself."""
     row.run = run
     if row.status == W.RUNNING:
+        settling.pin_base(row)
         settling.settle(row)
     elif row.status == W.WAITING:
         begin(row)

@@ -37,12 +37,21 @@ def employ(row: StepRun) -> None:
     Rows only, in one transaction: a worker that dies here leaves all of it or nothing. ValidationError when the
     configuration can't work, Held when it has to wait.
     """
+    if waits_for_base(row):
+        raise Held("The first machine is being made; the others begin with the same commit.")
     spec = row.spec if row.kind != StepRun.Kind.TEST else tester(row)
     prompt = told(row, spec)
     kept = before(row)
     with transaction.atomic():
         sandbox, turn = (again(row, kept, prompt, spec) if kept else None) or fresh(row, prompt, spec)
         row.move(W.RUNNING, sandbox=sandbox, turn=turn, prompt=prompt, started_at=timezone.now())
+
+
+def waits_for_base(row: StepRun) -> bool:
+    """Candidates begin with one commit: that at which the first of them was cloned, as soon as it is known."""
+    if row.base_id or row.run.base_commit or not row.run.repository_url:
+        return False
+    return row.run.step_runs.filter(sandbox__status=Sandbox.Status.CREATING).exists()
 
 
 def told(row: StepRun, spec: dict[str, Any]) -> str:
@@ -105,7 +114,8 @@ def fresh(row: StepRun, prompt: str, spec: dict[str, Any]) -> tuple[Sandbox, Tur
         kind=KINDS[StepRun.Kind(row.kind)],
         labels=labels(row, spec), designer_model=spec["model"], effort=spec["effort"], cpu=spec["cpu"],
         memory_mb=spec["memory_mb"], timeout_ms=spec["timeout_ms"], repository_url=run.repository_url,
-        branch=run.branch, setup_script=run.setup_script, continues=row.base, work_branch=branch(row),
+        branch=run.branch, at_commit="" if row.base else run.base_commit, setup_script=run.setup_script,
+        continues=row.base, work_branch=branch(row),
         publish="nothing",
     )  # fmt: skip
     fleet.retitle(sandbox, f"{spec['name']}: {run}"[:200])

@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 
 from codecourier.models import Project
 from personas import briefing
-from personas.models import Persona
+from personas.models import Asset, Persona
 from personas.roles import ROLES
 from sandboxes.agents import AGENTS
 from sandboxes.models import Kind, SessionConfig, Template
@@ -74,7 +74,11 @@ def _step(workflow: Workflow, step: Step, given: Mapping[str, Any]) -> dict[str,
 
 
 def agent(
-    persona: Persona, config: Mapping[str, Any], own: Mapping[str, Any], given: Mapping[str, Any]
+    persona: Persona,
+    config: Mapping[str, Any],
+    own: Mapping[str, Any],
+    given: Mapping[str, Any],
+    context: Asset | None = None,
 ) -> dict[str, Any]:
     """Who does it, on what machine. The step's or the run's model goes before the persona's, then the workflow's."""
     template = template_of(persona.tool)
@@ -95,7 +99,7 @@ def agent(
         "cpu": config.get("cpu") or template.cpu,
         "memory_mb": config.get("memory_mb") or template.memory_mb,
         "timeout_ms": config.get("timeout_ms") or 3_600_000,
-        "briefing": briefing.brief(persona.project, persona).to_json(),
+        "briefing": briefing.brief(persona.project, persona if persona.pk else None, context).to_json(),
         "script": "" if structured else persona.instructions,
     }
 
@@ -107,7 +111,7 @@ def service(project: Project, role: str, kind: str, persona: Persona | None) -> 
     who = persona or config.persona or stock
     if who is None:
         who = Persona(project=project, name=ROLES[role].title, role=role, tool=ROLES[role].tool)
-    made = agent(who, config.machine, {}, {"checker_model": config.model, "effort": config.effort})
+    made = agent(who, config.machine, {}, {"checker_model": config.model, "effort": config.effort}, config.context)
     return {
         "name": ROLES[role].title, "role": role, "contract": of_role(role), "writes": False,
         "instructions": config.prompt, "candidates": [], "judge": None, "test_script": "", **made,

@@ -12,6 +12,7 @@ class Reason(models.TextChoices):
     NOT_JUDGED = "not_judged", "No candidate was chosen."
     LAUNCH_FAILED = "launch_failed", "A step could not be started."
     UNSAVED = "unsaved", "The work of a step could not be saved, so the next one has nothing to go on from."
+    INTERNAL = "internal", "CodeCourier itself failed here; the administrator finds it in the log."
     USER = "user", "Somebody cancelled it."
     RETRIED = "retried", "A newer run took over."
 

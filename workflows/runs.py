@@ -93,8 +93,8 @@ def cancel(run: Run, user: User | None) -> None:
 
 
 def again(run: Run, user: User | None, *, request_key: str | None = None) -> Run:
-    """The same once more, by the same manifest."""
-    return enqueue(copy(run, user, request_key), pictures.files(run))
+    """The same once more: by the same manifest, from the same commit."""
+    return enqueue(copy(run, user, request_key, base_commit=run.base_commit), pictures.files(run))
 
 
 def copy(run: Run, user: User | None, request_key: str | None, **fields: Any) -> Run:

@@ -23,7 +23,6 @@ def settle(row: StepRun) -> bool:
     last = over(sandbox, turn)
     if last is None:
         return False
-    pin_base(row, sandbox)
     status, reason, detail, answer = judged(row, last)
     whole, left = saved(row, sandbox)
     writes = row.kind == StepRun.Kind.STEP and row.spec["writes"]
@@ -35,10 +34,10 @@ def settle(row: StepRun) -> bool:
     )  # fmt: skip
 
 
-def pin_base(row: StepRun, sandbox: Sandbox) -> None:
-    """Where the run's work began: at what its first machine was cloned at."""
-    run = row.run
-    if not run.base_commit and row.base_id == run.continues_id and sandbox.start_commit:
+def pin_base(row: StepRun) -> None:
+    """Where the run's work began: at what its first machine was cloned at. All others begin there as well."""
+    run, sandbox = row.run, row.sandbox
+    if sandbox and not run.base_commit and row.base_id == run.continues_id and sandbox.start_commit:
         type(run).objects.filter(pk=run.pk, base_commit="").update(base_commit=sandbox.start_commit)
         run.base_commit = sandbox.start_commit
 

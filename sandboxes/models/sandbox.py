@@ -117,6 +117,8 @@ class Sandbox(Lifecycle, Leased):
     branch = models.CharField(max_length=200, blank=True, validators=[repositories.validate_branch])
     depth = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     setup_script = models.TextField(blank=True)
+    # The commit of the repository that it begins with, where it must not be the branch's newest.
+    at_commit = models.CharField(max_length=64, blank=True)
     # Another machine's work that it begins with.
     continues = models.ForeignKey(
         "sandboxes.Checkpoint", on_delete=models.SET_NULL, null=True, blank=True, related_name="continued"
