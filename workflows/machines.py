@@ -1,6 +1,7 @@
 """The machines of a run: each step has its own, keeps it while its block repeats, and rests meanwhile."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from io import BytesIO
 from typing import Any
 
@@ -14,6 +15,7 @@ from sandboxes import fleet, turns
 from sandboxes.models import Kind, Sandbox, Template, Turn, Wanted
 from sandboxes.reasons import Reason
 from sandboxes.turns import NotPossible
+from usage import budgets, estimates
 
 from . import pictures, prompts
 from .models import Run, StepRun
@@ -25,6 +27,7 @@ KINDS = {
     StepRun.Kind.JUDGE: Kind.JUDGE, StepRun.Kind.EVALUATOR: Kind.EVALUATOR,
 }  # fmt: skip
 PATCH_BYTES = 4 * 2**20
+ZERO = Decimal(0)
 
 
 class Held(Exception):
@@ -43,8 +46,23 @@ def employ(row: StepRun) -> None:
     prompt = told(row, spec)
     kept = before(row)
     with transaction.atomic():
-        sandbox, turn = (again(row, kept, prompt, spec) if kept else None) or fresh(row, prompt, spec)
+        money = set_aside(row, spec)
+        sandbox, turn = (again(row, kept, prompt, spec, money) if kept else None) or fresh(row, prompt, spec, money)
         row.move(W.RUNNING, sandbox=sandbox, turn=turn, prompt=prompt, started_at=timezone.now())
+
+
+def set_aside(row: StepRun, spec: dict[str, Any]) -> dict[str, Any]:
+    """Labels of what is reserved for the turn; Held while a budget has nothing left."""
+    run, person = row.run, row.run.created_by
+    cap = {} if run.cap_usd is None else {"cap": str(run.cap_usd)}
+    if not budgets.applying(run.project, person, run.pk, run.cap_usd):
+        return cap
+    usual = estimates.step(run.project, run.manifest["workflow"]["id"], row.step) if spec["tool"] != "script" else ZERO
+    try:
+        made = budgets.reserve(run.project, run_id=run.pk, person=person, amount=usual, cap=run.cap_usd)
+    except budgets.Exhausted as exhausted:
+        raise Held(str(exhausted)) from exhausted
+    return {**cap, "reservation": made.pk}
 
 
 def waits_for_base(row: StepRun) -> bool:
@@ -92,9 +110,12 @@ def before(row: StepRun) -> Sandbox | None:
     return None if sandbox is None or sandbox.final or sandbox.wanted == Wanted.KILL else sandbox
 
 
-def again(row: StepRun, sandbox: Sandbox, prompt: str, spec: dict[str, Any]) -> tuple[Sandbox, Turn] | None:
+def again(
+    row: StepRun, sandbox: Sandbox, prompt: str, spec: dict[str, Any], money: dict[str, Any]
+) -> tuple[Sandbox, Turn] | None:
     """The next turn in a machine that rested; None when it ended meanwhile."""
-    Sandbox.objects.filter(pk=sandbox.pk).update(labels={**sandbox.labels, "iteration": row.iteration})
+    sandbox.labels = {**sandbox.labels, "iteration": row.iteration, **money}
+    Sandbox.objects.filter(pk=sandbox.pk).update(labels=sandbox.labels)
     try:
         turn = turns.send(sandbox, row.run.created_by, prompt, contract=spec["contract"], onto=row.base)
     except NotPossible:
@@ -102,7 +123,7 @@ def again(row: StepRun, sandbox: Sandbox, prompt: str, spec: dict[str, Any]) -> 
     return sandbox, turn
 
 
-def fresh(row: StepRun, prompt: str, spec: dict[str, Any]) -> tuple[Sandbox, Turn]:
+def fresh(row: StepRun, prompt: str, spec: dict[str, Any], money: dict[str, Any]) -> tuple[Sandbox, Turn]:
     """A new machine with its first turn, on the work so far."""
     run = row.run
     template = Template.objects.filter(pk=spec["template"]).first()
@@ -112,7 +133,7 @@ def fresh(row: StepRun, prompt: str, spec: dict[str, Any]) -> tuple[Sandbox, Tur
         run.project, run.created_by, template=template, prompt=prompt, pinned=Briefing.from_json(spec["briefing"]),
         request_key=f"step-run-{row.pk}", contract=spec["contract"], files=files(row, spec),
         kind=KINDS[StepRun.Kind(row.kind)],
-        labels=labels(row, spec), designer_model=spec["model"], effort=spec["effort"], cpu=spec["cpu"],
+        labels={**labels(row, spec), **money}, designer_model=spec["model"], effort=spec["effort"], cpu=spec["cpu"],
         memory_mb=spec["memory_mb"], timeout_ms=spec["timeout_ms"], repository_url=run.repository_url,
         branch=run.branch, at_commit="" if row.base else run.base_commit, setup_script=run.setup_script,
         continues=row.base, work_branch=branch(row),

@@ -53,8 +53,8 @@ def over(sandbox: Sandbox, turn: Turn) -> Turn | None:
     last = contracts.outcome(turn)
     if last is None:
         return None
-    later = sandbox.turns.filter(contract="", position__gt=turn.position).order_by("position", "pk").last()
-    counts = later if later and not turn.contract else last
+    newest = sandbox.turns.filter(contract="").order_by("position", "pk").last()
+    counts = newest if newest and not turn.contract else last
     if counts.status == T.INTERRUPTED and counts.reason in {Why.INTERRUPTED, Why.BUDGET} and not sandbox.final:
         return None
     return counts
@@ -112,7 +112,10 @@ def waits_for(rows: list[StepRun]) -> str:
     for row in rows:
         if row.status != W.RUNNING or row.sandbox is None or row.turn is None:
             continue
-        row.turn.refresh_from_db()
-        if row.turn.status == T.INTERRUPTED and not row.sandbox.turns.unfinished().exists():
-            return f"{row.spec['name']} was interrupted. Send it a message to go on, or cancel the run."
+        last = row.sandbox.turns.order_by("position", "pk").last()
+        if last is None or last.status != T.INTERRUPTED:
+            continue
+        if last.reason == Why.BUDGET:
+            return f"{row.spec['name']}: {last.detail}"
+        return f"{row.spec['name']} was interrupted. Send it a message to go on, or cancel the run."
     return ""

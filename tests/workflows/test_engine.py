@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from sandboxes import fleet, stock, turns
 from sandboxes.models import Checkpoint, Job, Sandbox, Turn
 from sandboxes.turns import NotPossible
 from tests.workflows.conftest import build
+from usage.models import Budget
 from workflows import engine, machines, prompts, runs
 from workflows.models import Run, StepRun
 
@@ -278,6 +280,19 @@ def test_so_many_run_at_once_and_every_project_gets_its_turn(launch: Launch, own
         advance(run)
     assert [run.status for run in theirs] == ["running", "pending"], "the project with fewer runs goes first"
     assert mine[3].status == "pending"
+
+
+def test_a_run_waits_while_its_budget_is_used_up(launch: Launch, project: Project):
+    budget = Budget.objects.create(scope="project", project=project, amount=Decimal("0.40"))
+    first, second = launch("designer"), launch("designer")
+    advance(first)
+    advance(second)
+    assert (first.step_runs.get().status, second.step_runs.get().status) == ("running", "waiting")
+    assert "budget" in second.held
+    Budget.objects.filter(pk=budget.pk).update(amount=Decimal(5))
+    advance(second)
+    assert (second.held, second.step_runs.get().status) == ("", "running")
+    assert second.step_runs.get().sandbox.labels["reservation"]
 
 
 def test_sent_twice_it_is_one_run(launch: Launch, project: Project, owner: User):
