@@ -65,6 +65,16 @@ def play(row: StepRun, status: str = "succeeded", good: bool = True) -> None:
         saved.move("stored", commit=f"{saved.pk:040x}")
 
 
+def turn_of(row: StepRun) -> Turn:
+    assert row.turn
+    return row.turn
+
+
+def machine_of(row: StepRun) -> Sandbox:
+    assert row.sandbox
+    return row.sandbox
+
+
 def at_work(run: Run) -> list[StepRun]:
     rows = run.step_runs.filter(status="running").select_related("sandbox", "turn").order_by("id")
     return [row for row in rows if row.turn and not row.turn.final]
@@ -124,7 +134,7 @@ def test_a_loop_goes_on_until_it_passes_and_each_step_keeps_its_machine(launch: 
     # Later turns begin at the newest work that counts; what a checker changed is not part of it.
     second = run.step_runs.get(step=0, iteration=2)
     checker = run.step_runs.get(step=1, iteration=1)
-    assert second.turn.onto == second.base == run.step_runs.get(step=0, iteration=1).checkpoint
+    assert turn_of(second).onto == second.base == run.step_runs.get(step=0, iteration=1).checkpoint
     assert checker.dropped is not None
     assert checker.checkpoint == checker.base
     assert run.checkpoint == run.step_runs.get(step=2).checkpoint
@@ -139,12 +149,12 @@ def test_the_next_iteration_is_told_what_was_found(launch: Launch):
     (row,) = at_work(run)
     play(row)
     finding = {"severity": "high", "file": "a.py", "line": 3, "problem": "It divides by zero.", "suggestion": "Don't."}
-    Turn.objects.filter(pk=row.turn.pk).update(answer={"verdict": "fail", "summary": "No.", "findings": [finding]})
+    Turn.objects.filter(pk=turn_of(row).pk).update(answer={"verdict": "fail", "summary": "No.", "findings": [finding]})
     advance(run)
     (again,) = at_work(run)
     assert "a.py:3: It divides by zero." in again.prompt
     assert "iteration 2 of at most 2" in again.prompt
-    assert again.prompt in again.turn.prompt
+    assert again.prompt in turn_of(again).prompt
 
 
 def test_what_is_never_approved_ends_as_not_approved(launch: Launch):
@@ -163,14 +173,14 @@ def test_the_best_of_three_goes_on_and_nobody_is_named(launch: Launch):
     advance(run)
     assert run.base_commit == "b" * 40
     others = at_work(run)
-    assert {row.sandbox.at_commit for row in others} == {"b" * 40}
-    assert {row.sandbox.work_branch for row in others} == {f"{run.work_branch}-c2", f"{run.work_branch}-c3"}
+    assert {machine_of(row).at_commit for row in others} == {"b" * 40}
+    assert {machine_of(row).work_branch for row in others} == {f"{run.work_branch}-c2", f"{run.work_branch}-c3"}
     play(others[0], "failed")
     play(others[1])
     advance(run)
     (judge,) = at_work(run)
     assert judge.kind == "judge"
-    assert [file.name for file in judge.turn.attachments.all()] == ["A.patch", "C.patch"]
+    assert [file.name for file in turn_of(judge).attachments.all()] == ["A.patch", "C.patch"]
     assert not any(row.spec["persona"] in judge.prompt for row in run.step_runs.filter(kind="step"))
     play(judge)
     finish(run)
@@ -238,7 +248,7 @@ def test_somebody_who_interrupts_a_step_has_the_run_wait_for_a_word(launch: Laun
     advance(run)
     (row,) = at_work(run)
     play(row, "interrupted")
-    Turn.objects.filter(pk=row.turn.pk).update(reason="interrupted")
+    Turn.objects.filter(pk=turn_of(row).pk).update(reason="interrupted")
     advance(run)
     assert run.status == "running"
     assert "was interrupted" in run.held
@@ -260,7 +270,7 @@ def test_what_people_say_meanwhile_is_part_of_the_step(launch: Launch, owner: Us
     row.turn = word
     play(row)
     finish(run)
-    assert run.step_runs.get().checkpoint.turn == word
+    assert word.checkpoints.get() == run.step_runs.get().checkpoint
 
 
 def test_so_many_run_at_once_and_every_project_gets_its_turn(launch: Launch, owner: User, settings: LazySettings):
@@ -292,11 +302,12 @@ def test_a_run_waits_while_its_budget_is_used_up(launch: Launch, project: Projec
     Budget.objects.filter(pk=budget.pk).update(amount=Decimal(5))
     advance(second)
     assert (second.held, second.step_runs.get().status) == ("", "running")
-    assert second.step_runs.get().sandbox.labels["reservation"]
+    assert machine_of(second.step_runs.get()).labels["reservation"]
 
 
 def test_sent_twice_it_is_one_run(launch: Launch, project: Project, owner: User):
     first = launch("designer", request_key="mark")
+    assert first.workflow
     assert runs.launch(first.workflow, owner, prompt="Again.", request_key="mark") == first
 
 
