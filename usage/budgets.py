@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from codecourier.models import Membership, Project, User
 
-from .models import Budget, Reservation, Rollup
+from .models import Budget, Reservation, Rollup, RunSum
 
 LOCK = 0xB0D6E7
 # What a turn is taken to cost where nothing is known.
@@ -89,30 +89,26 @@ def applying(
 
 def spent(budget: Budget, run_id: int | None = None) -> Decimal:
     """USD of this month (in UTC), or of a run in all, that has been metered."""
-    rows = Rollup.objects.filter(**_whose(budget, run_id))
-    if budget.scope != B.RUN:
-        rows = rows.filter(slot__gte=month_start())
+    if budget.scope == B.RUN:
+        return run_spent(run_id or 0)
+    mine = {B.ORGANISATION: Q(), B.PROJECT: Q(project=budget.project_id), B.PERSON: Q(work__person=budget.person_id)}
+    rows = Rollup.objects.filter(mine[B(budget.scope)], slot__gte=month_start())
     return rows.aggregate(sum=Sum("cost"))["sum"] or Decimal(0)
 
 
 def run_spent(run_id: int) -> Decimal:
     """USD of a run in all that has been metered."""
-    return Rollup.objects.filter(run_id=run_id).aggregate(sum=Sum("cost"))["sum"] or Decimal(0)
+    return RunSum.objects.filter(run_id=run_id).aggregate(sum=Sum("cost"))["sum"] or Decimal(0)
 
 
 def reserved(budget: Budget, run_id: int | None = None) -> Decimal:
     """USD that are set aside of a budget."""
-    rows = Reservation.objects.filter(released_at=None, made_at__gt=timezone.now() - FORGOTTEN)
-    return rows.filter(**_whose(budget, run_id)).aggregate(sum=Sum("amount"))["sum"] or Decimal(0)
-
-
-def _whose(budget: Budget, run_id: int | None) -> dict[str, int | None]:
-    return {
-        B.ORGANISATION: {},
-        B.PROJECT: {"project_id": budget.project_id},
-        B.PERSON: {"person_id": budget.person_id},
-        B.RUN: {"project_id": budget.project_id, "run_id": run_id},
-    }[B(budget.scope)]
+    mine = {
+        B.ORGANISATION: Q(), B.PROJECT: Q(project=budget.project_id), B.PERSON: Q(person=budget.person_id),
+        B.RUN: Q(project=budget.project_id, run_id=run_id or 0),
+    }  # fmt: skip
+    rows = Reservation.objects.filter(mine[B(budget.scope)], released_at=None, made_at__gt=timezone.now() - FORGOTTEN)
+    return rows.aggregate(sum=Sum("amount"))["sum"] or Decimal(0)
 
 
 def month_start(at: datetime | None = None) -> datetime:

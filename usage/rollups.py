@@ -1,4 +1,4 @@
-"""Sums of the ledger by quarters of an hour: added to with each entry, rebuilt by command, compared with the rows."""
+"""Sums of the ledger: added to with each entry, made anew by command, compared with the rows on schedule."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -6,88 +6,135 @@ from datetime import UTC, date, datetime, timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from .models import Check, Entry, Rollup
+from .models import Check, Entry, Rollup, RunSum, Work
 
 LOCK = 0x2011
-COLUMNS = {name: name for name in Rollup.DIMENSIONS}
-COLUMNS["slot"] = "date_bin('15 minutes'::interval, at, TIMESTAMPTZ '2000-01-01 00:00+00')"
-SECONDS = "('vcpu_seconds', 'gib_seconds')"
+SLOT = "date_bin('15 minutes'::interval, at, TIMESTAMPTZ '2000-01-01 00:00+00')"
+MACHINES = "('vcpu_seconds', 'gib_seconds')"
 
 
-def _sum(what: str, where: str) -> str:
-    return f"coalesce(sum({what}) FILTER (WHERE {where}), 0)"
+def _sum(where: str, scale: int = 1) -> str:
+    return f"coalesce(sum(quantity * {scale}) FILTER (WHERE {where}), 0)::bigint"
 
 
 SUMS = {
     "cost": "coalesce(sum(cost), 0)",
-    **{name: _sum("quantity", f"metric = '{name}'") for name in ("input", "output", "cache_read")},
-    "cache_write": _sum("quantity", "metric LIKE 'cache_write%%'"),
-    "vcpu_seconds": _sum("quantity", "metric = 'vcpu_seconds'"),
-    "gib_seconds": _sum("quantity", "metric = 'gib_seconds'"),
-    "unpriced_tokens": _sum("quantity", f"cost IS NULL AND metric NOT IN {SECONDS}"),
-    "unpriced_seconds": _sum("quantity", "cost IS NULL AND metric = 'vcpu_seconds'"),
+    **{name: _sum(f"metric = '{name}'") for name in ("input", "output", "cache_read")},
+    "cache_write": _sum("metric LIKE 'cache_write%%'"),
+    "vcpu_us": _sum("metric = 'vcpu_seconds'", 1_000_000),
+    "gib_us": _sum("metric = 'gib_seconds'", 1_000_000),
+    "unpriced_tokens": _sum(f"cost IS NULL AND metric NOT IN {MACHINES}"),
+    "unpriced_us": _sum("cost IS NULL AND metric = 'vcpu_seconds'", 1_000_000),
 }
-NAMES = ", ".join([*Rollup.DIMENSIONS, *Rollup.MEASURES])
-KEY = f"md5(ROW({', '.join(['extract(epoch from slot)::bigint', *Rollup.DIMENSIONS[1:]])})::text)::uuid"
-GROUPED = f"""
-    SELECT {", ".join(f"{sql} AS {name}" for name, sql in {**COLUMNS, **SUMS}.items())}
-    FROM usage_entry WHERE {{where}} GROUP BY {", ".join(map(str, range(1, len(COLUMNS) + 1)))}
+
+
+def _columns(names: Sequence[str], of: str = "") -> str:
+    return ", ".join(f"{of}.{name}" if of else name for name in names)
+
+
+def _key(dimensions: Sequence[str]) -> str:
+    return f"md5(ROW({_columns(dimensions)})::text)::uuid"
+
+
+def _more(table: str) -> str:
+    return ", ".join(f"{name} = {table}.{name} + EXCLUDED.{name}" for name in Rollup.MEASURES)
+
+
+W, R = _columns(Work.DIMENSIONS), _columns(RunSum.DIMENSIONS)
+WORK, RUN = _key(Work.DIMENSIONS), _key(RunSum.DIMENSIONS)
+WORKS = f"""
+    INSERT INTO usage_work (key, {W}) SELECT {WORK} AS key, {W}
+    FROM (SELECT DISTINCT {W} FROM usage_entry WHERE {{where}}) new ORDER BY 1 ON CONFLICT (key) DO NOTHING
 """  # noqa: S608
-# In the order of their keys: two that add to the same sums don't wait for each other crosswise.
-ADD = f"""
-    INSERT INTO usage_rollup (key, {NAMES}) SELECT {KEY} AS key, {NAMES} FROM ({GROUPED}) grouped ORDER BY 1
-    ON CONFLICT (key) DO UPDATE SET {", ".join(f"{name} = usage_rollup.{name} + EXCLUDED.{name}" for name in SUMS)}
+# In one order: two that add to the same sums don't wait for each other crosswise.
+SLOTS = f"""
+    INSERT INTO usage_rollup (slot, work_id, project_id, {_columns(Rollup.MEASURES)})
+    SELECT slot, work.id, work.project_id, {_columns(Rollup.MEASURES)} FROM (
+        SELECT {SLOT} AS slot, {WORK} AS key, {_columns([f"{sql} AS {name}" for name, sql in SUMS.items()])}
+        FROM usage_entry WHERE {{where}} GROUP BY 1, 2
+    ) sums JOIN usage_work work USING (key) ORDER BY 1, 2
+    ON CONFLICT (slot, work_id) DO UPDATE SET {_more("usage_rollup")}
+"""  # noqa: S608
+RUNS = f"""
+    INSERT INTO usage_runsum AS kept (key, {R}, cost, unpriced, first_at, last_at)
+    SELECT {RUN} AS key, {R}, coalesce(sum(cost), 0), coalesce(sum(quantity) FILTER (WHERE cost IS NULL), 0),
+        min(at), max(at)
+    FROM usage_entry WHERE run_id IS NOT NULL AND {{where}} GROUP BY {R} ORDER BY 1
+    ON CONFLICT (key) DO UPDATE SET cost = kept.cost + EXCLUDED.cost, unpriced = kept.unpriced + EXCLUDED.unpriced,
+        first_at = least(kept.first_at, EXCLUDED.first_at), last_at = greatest(kept.last_at, EXCLUDED.last_at)
 """  # noqa: S608
 # By day, project and person: what the rows say, what the sums say, and where they differ.
-ROWS = f"""
-    SELECT day, project_id, person_id, {", ".join(SUMS.values())}
+SAID = f"""
+    SELECT day, project_id, person_id, {_columns([*SUMS.values()])}
     FROM usage_entry WHERE day >= %(since)s GROUP BY 1, 2, 3
 """  # noqa: S608
 KEPT = f"""
-    SELECT (slot AT TIME ZONE 'UTC')::date AS day, project_id, person_id, {", ".join(f"sum({name})" for name in SUMS)}
-    FROM usage_rollup WHERE slot >= %(start)s GROUP BY 1, 2, 3
+    SELECT (slot AT TIME ZONE 'UTC')::date AS day, work.project_id, work.person_id,
+        {", ".join(f"sum({name})" + ("" if name == "cost" else "::bigint") for name in SUMS)}
+    FROM usage_rollup JOIN usage_work work ON work.id = work_id WHERE slot >= %(start)s GROUP BY 1, 2, 3
 """  # noqa: S608
-COMPARE = f"""
-    WITH entries AS ({ROWS}), kept AS ({KEPT}) SELECT DISTINCT day FROM (
-        (SELECT * FROM entries EXCEPT SELECT * FROM kept) UNION ALL (SELECT * FROM kept EXCEPT SELECT * FROM entries)
+DIFFERENT = f"""
+    WITH said AS ({SAID}), kept AS ({KEPT}) SELECT DISTINCT day FROM (
+        (SELECT * FROM said EXCEPT SELECT * FROM kept) UNION ALL (SELECT * FROM kept EXCEPT SELECT * FROM said)
     ) different ORDER BY 1
 """  # noqa: S608
+RUNS_DIFFER = """
+    WITH said AS (SELECT run_id, coalesce(sum(cost), 0) AS cost FROM usage_entry WHERE run_id IS NOT NULL GROUP BY 1),
+        kept AS (SELECT run_id, sum(cost) AS cost FROM usage_runsum GROUP BY 1)
+    SELECT 1 FROM said FULL JOIN kept USING (run_id) WHERE said.cost IS DISTINCT FROM kept.cost LIMIT 1
+"""
 
 
 def add(entries: Sequence[Entry]) -> None:
     """Add new entries to the sums, in the transaction that wrote them."""
     if entries:
+        ids = [[entry.pk for entry in entries]]
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
-            cursor.execute(ADD.format(where="id = ANY(%s)"), [[entry.pk for entry in entries]])
+            for statement in (WORKS, SLOTS, RUNS):
+                cursor.execute(statement.format(where="id = ANY(%s)"), ids)
 
 
 def rebuild(first: date | None = None, last: date | None = None) -> int:
-    """Make the sums of some days (UTC) anew, of all without any; the number of sums. Nothing is entered meanwhile."""
+    """Make the sums of some days (UTC) anew, and with none given those of all days and runs; the number of sums by day.
+
+    Nothing is entered meanwhile.
+    """
+    whole = first is None and last is None
     first, last = first or date(2000, 1, 1), last or date(9999, 12, 30)
-    start, end = midnight(first), midnight(last + timedelta(days=1))
+    span = [midnight(first), midnight(last + timedelta(days=1))]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        cursor.execute("DELETE FROM usage_rollup WHERE slot >= %s AND slot < %s", [start, end])
-        cursor.execute(ADD.format(where="at >= %s AND at < %s"), [start, end])
-        return int(cursor.rowcount)
+        cursor.execute("DELETE FROM usage_rollup WHERE slot >= %s AND slot < %s", span)
+        cursor.execute(WORKS.format(where="at >= %s AND at < %s"), span)
+        cursor.execute(SLOTS.format(where="at >= %s AND at < %s"), span)
+        count = int(cursor.rowcount)
+        if whole:
+            cursor.execute("DELETE FROM usage_runsum")
+            cursor.execute(RUNS.format(where="at >= %s AND at < %s"), span)
+    return count
 
 
-def compare(since: date | None = None) -> list[date]:
-    """The days (UTC) on which rows and sums disagree."""
-    since = since or date(2000, 1, 1)
+def compare(since: date | None = None) -> list[str]:
+    """Where rows and sums disagree: days (UTC) from one on; without one all days, and "runs"."""
+    from_day = since or date(2000, 1, 1)
     with connection.cursor() as cursor:
-        cursor.execute(COMPARE, {"since": since, "start": midnight(since)})
-        return [day for (day,) in cursor.fetchall()]
+        cursor.execute(DIFFERENT, {"since": from_day, "start": midnight(from_day)})
+        found = [day.isoformat() for (day,) in cursor.fetchall()]
+        if since is None:
+            cursor.execute(RUNS_DIFFER)
+            found += ["runs"] * len(cursor.fetchall())
+    return found
 
 
-def check(since: date | None = None) -> list[date]:
+def check(since: date | None = None) -> list[str]:
     """Compare, and keep what was found for the pages that show sums."""
-    days = compare(since)
-    known = {date.fromisoformat(day) for row in Check.objects.all() for day in row.days}
-    kept = days if since is None else sorted({*days, *(day for day in known if day < since)})
-    Check.objects.update_or_create(pk=1, defaults={"at": timezone.now(), "days": [day.isoformat() for day in kept]})
-    return kept
+    found = compare(since)
+    if since is not None:
+        known = [place for row in Check.objects.all() for place in row.days]
+        found = sorted({*found, *(place for place in known if place == "runs" or place < since.isoformat())})
+    Check.objects.update_or_create(pk=1, defaults={"at": timezone.now(), "days": found})
+    return found
 
 
 def midnight(day: date) -> datetime:

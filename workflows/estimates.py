@@ -7,7 +7,7 @@ from statistics import median
 
 from django.db.models import F, Sum
 
-from usage.models import Rollup
+from usage.models import RunSum
 
 from .models import Run, Workflow
 
@@ -36,12 +36,12 @@ def of(workflow: Workflow) -> Estimate:
     took = dict(rows.order_by("-id").values_list("pk", F("ended_at") - F("started_at"))[:LAST])
     if not took:
         return Estimate()
-    spent = Rollup.objects.filter(run_id__in=took).order_by().values_list("run_id")
-    sums = list(spent.annotate(Sum("cost"), Sum("unpriced_tokens"), Sum("unpriced_seconds")))
-    costs, times = sorted(cost for _, cost, _, _ in sums), sorted(took.values())
+    spent = RunSum.objects.filter(run_id__in=took).order_by().values_list("run_id")
+    sums = list(spent.annotate(Sum("cost"), Sum("unpriced")))
+    costs, times = sorted(cost for _, cost, _ in sums), sorted(took.values())
     known = any(costs)
     return Estimate(
         count=len(times), took=median(times), fastest=times[0], slowest=times[-1],
         usd=median(costs) if known else None, cheapest=costs[0] if known else None,
-        dearest=costs[-1] if known else None, unpriced=any(tokens or seconds for _, _, tokens, seconds in sums),
+        dearest=costs[-1] if known else None, unpriced=any(unpriced for _, _, unpriced in sums),
     )  # fmt: skip

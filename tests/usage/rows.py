@@ -7,16 +7,8 @@ from typing import Any
 from django.utils import timezone
 
 from codecourier.models import Project, User
-from usage.models import Budget, Entry, Rollup
-
-
-def spend(project: Project, usd: str, at: datetime | None = None, **fields: Any) -> Rollup:
-    """A sum of the ledger, as the budgets read it."""
-    slot = (at or timezone.now()).replace(minute=0, second=0, microsecond=0)
-    number = Rollup.objects.count()
-    return Rollup.objects.create(
-        project=project, slot=slot, service="anthropic", cost=Decimal(usd), key=f"{number:032x}", **fields
-    )
+from usage import rollups
+from usage.models import Budget, Entry
 
 
 def entry(project: Project | None = None, **fields: Any) -> Entry:
@@ -30,6 +22,12 @@ def entry(project: Project | None = None, **fields: Any) -> Entry:
     }  # fmt: skip
     given.setdefault("cost", given["price"] * given["quantity"] if given["price"] is not None else None)
     return Entry(**given)
+
+
+def spend(project: Project, usd: str, at: datetime | None = None, **fields: Any) -> None:
+    """So much entered in the ledger."""
+    row = entry(project, quantity=Decimal(1), price=Decimal(usd), at=at or timezone.now(), **fields)
+    rollups.add(Entry.objects.bulk_create([row]))
 
 
 def budget(project: Project | None = None, amount: str = "10", person: User | None = None, scope: str = "") -> Budget:

@@ -15,7 +15,7 @@ from sandboxes.models import Job, Orphan, Phase, Sandbox, Template, Turn
 from sandboxes.price import Cost
 from tests.sandboxes.pages import make
 from usage import ledger, rollups, stock, upkeep
-from usage.models import Entry, Meter, Rate, Rollup
+from usage.models import Entry, Meter, Rate, Rollup, RunSum
 
 # Clocks go back in Berlin that night: 01:00 UTC is the second 02:00 there.
 DAY = datetime(2026, 10, 25, tzinfo=UTC)
@@ -239,16 +239,23 @@ def test_a_machine_that_nobody_claimed_costs_until_it_was_found(rates: None, pro
     assert total(activity="orphan", project=project) == total(activity="orphan", project=None) == each
 
 
+def sums() -> list[Any]:
+    by_run = RunSum.objects.order_by("run_id", "step", "iteration").values("run_id", "iteration", "cost", "last_at")
+    return [*Rollup.objects.order_by("slot", "work").values("slot", "work", "cost", "vcpu_us"), *by_run]
+
+
 def test_sums_that_disagree_are_found_and_rebuilt(rates: None, project: Project, owner: User, member: User):
     scripted(project, owner, member)
     meter_all()
-    kept = [*Rollup.objects.order_by("key").values_list("key", "slot", "cost")]
-    Rollup.objects.filter(model="gpt-5").update(cost=1)
-    assert rollups.check() == [DAY.date()]
+    kept = sums()
+    Rollup.objects.filter(work__model="gpt-5").update(cost=1)
+    RunSum.objects.update(cost=1)
+    assert rollups.check() == [DAY.date().isoformat(), "runs"]
     rollups.rebuild(DAY.date(), DAY.date())
-    assert rollups.check() == []
+    assert rollups.check(DAY.date()) == rollups.check() == ["runs"]
     rollups.rebuild()
-    assert [*Rollup.objects.order_by("key").values_list("key", "slot", "cost")] == kept
+    assert rollups.check() == []
+    assert sums() == kept
 
 
 @pytest.mark.parametrize("told", [{"run_id": "x" * 400}, {"run_id": 2**80}, {"step": ["a"]}, {"persona": "p" * 999}])

@@ -1,4 +1,4 @@
-"""Sums of the ledger by quarters of an hour, so that reports stay fast and days are right in every time zone."""
+"""Sums of the ledger, so that reports stay fast: by kind of work and quarter of an hour, and by run."""
 
 from __future__ import annotations
 
@@ -10,29 +10,18 @@ from django.db import models
 from codecourier.models import Project
 
 
-class Rollup(models.Model):
-    """What one kind of work used in a quarter of an hour; `slot` is when that began."""
+class Work(models.Model):
+    """One kind of work as reports tell it apart: whose it was, with what, and what for. `key` is made of all of it."""
 
-    # What is told apart; `key` is made of these.
     DIMENSIONS: ClassVar = (
-        "slot", "project_id", "person_id", "service", "model", "activity", "workflow", "persona", "role", "kind",
-        "source", "run_id", "step", "iteration",
-    )  # fmt: skip
-    # What is added up; the last two of what has no price.
-    MEASURES: ClassVar = (
-        "cost", "input", "output", "cache_read", "cache_write", "vcpu_seconds", "gib_seconds", "unpriced_tokens",
-        "unpriced_seconds",
+        "project_id", "person_id", "service", "model", "activity", "workflow", "persona", "role", "kind", "source",
     )  # fmt: skip
 
     key = models.UUIDField(unique=True)
-    slot = models.DateTimeField()
-    project = models.ForeignKey(
-        Project, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+"
-    )
+    project = models.ForeignKey(Project, on_delete=models.DO_NOTHING, null=True, db_constraint=False, related_name="+")
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False,
-        related_name="+",
-    )  # fmt: skip
+        settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
+    )
     service = models.CharField(max_length=20)
     model = models.CharField(max_length=120, blank=True)
     activity = models.CharField(max_length=10)
@@ -41,36 +30,82 @@ class Rollup(models.Model):
     role = models.CharField(max_length=40, blank=True)
     kind = models.CharField(max_length=20, blank=True)
     source = models.CharField(max_length=40, blank=True)
-    run_id = models.BigIntegerField(null=True)
-    step = models.CharField(max_length=120, blank=True)
-    iteration = models.IntegerField(null=True)
-
-    cost = models.DecimalField(max_digits=30, decimal_places=15, default=0)
-    input = models.DecimalField(max_digits=20, decimal_places=0, default=0)
-    output = models.DecimalField(max_digits=20, decimal_places=0, default=0)
-    cache_read = models.DecimalField(max_digits=20, decimal_places=0, default=0)
-    cache_write = models.DecimalField(max_digits=20, decimal_places=0, default=0)
-    vcpu_seconds = models.DecimalField(max_digits=20, decimal_places=6, default=0)
-    gib_seconds = models.DecimalField(max_digits=20, decimal_places=6, default=0)
-    unpriced_tokens = models.DecimalField(max_digits=20, decimal_places=0, default=0)
-    unpriced_seconds = models.DecimalField(max_digits=20, decimal_places=6, default=0)
-
-    class Meta:
-        indexes = [
-            models.Index(fields=["project", "slot"]),
-            models.Index(fields=["slot"]),
-            models.Index(fields=["run_id"], condition=models.Q(run_id__isnull=False), name="rollup_run"),
-        ]
 
     def __str__(self) -> str:
-        return f"{self.slot:%Y-%m-%d %H:%M} {self.model or self.service}"
+        return f"{self.model or self.service} in project {self.project_id}"
+
+
+class Rollup(models.Model):
+    """What one kind of work used in a quarter of an hour; `slot` is when that began.
+
+    Days begin on a quarter of an hour in every time zone, so they are right in the viewer's.
+    """
+
+    MEASURES: ClassVar = (
+        "cost", "input", "output", "cache_read", "cache_write", "vcpu_us", "gib_us", "unpriced_tokens", "unpriced_us",
+    )  # fmt: skip
+
+    slot = models.DateTimeField()
+    work = models.ForeignKey(Work, on_delete=models.PROTECT, db_index=False)
+    # The work's, once more: most questions are about one project.
+    project = models.ForeignKey(
+        Project, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+"
+    )
+    # USD; then tokens, and machine time in microseconds of one vCPU and of one GiB; the last two without a price.
+    cost = models.DecimalField(max_digits=30, decimal_places=15)
+    input = models.BigIntegerField()
+    output = models.BigIntegerField()
+    cache_read = models.BigIntegerField()
+    cache_write = models.BigIntegerField()
+    vcpu_us = models.BigIntegerField()
+    gib_us = models.BigIntegerField()
+    unpriced_tokens = models.BigIntegerField()
+    unpriced_us = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "slot"])]
+        constraints = [models.UniqueConstraint(fields=["slot", "work"], name="one_sum_each")]
+
+    def __str__(self) -> str:
+        return f"{self.slot:%Y-%m-%d %H:%M} of work {self.work_id}"
+
+
+class RunSum(models.Model):
+    """What one iteration of a step of a run has used, and between when."""
+
+    DIMENSIONS: ClassVar = ("run_id", "step", "iteration", "candidate", "project_id", "person_id", "workflow", "source")
+
+    key = models.UUIDField(unique=True)
+    run_id = models.BigIntegerField(db_index=True)
+    step = models.CharField(max_length=120, blank=True)
+    iteration = models.IntegerField(null=True)
+    candidate = models.CharField(max_length=40, blank=True)
+    project = models.ForeignKey(
+        Project, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+"
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False,
+        related_name="+",
+    )  # fmt: skip
+    workflow = models.CharField(max_length=200, blank=True)
+    source = models.CharField(max_length=40, blank=True)
+    cost = models.DecimalField(max_digits=30, decimal_places=15)
+    unpriced = models.DecimalField(max_digits=20, decimal_places=6)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "first_at"]), models.Index(fields=["first_at"])]
+
+    def __str__(self) -> str:
+        return f"step {self.step} of run {self.run_id}, iteration {self.iteration}"
 
 
 class Check(models.Model):
     """The last comparison of the sums with the rows they stand for; one row."""
 
     at = models.DateTimeField()
-    # The days, in UTC, on which they disagree.
+    # Where they disagree: days in UTC, or "runs".
     days = models.JSONField(default=list)
 
     def __str__(self) -> str:

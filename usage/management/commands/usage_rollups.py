@@ -24,5 +24,5 @@ class Command(BaseCommand):
         """Rebuild if asked to, then compare."""
         if options["rebuild"]:
             self.stdout.write(f"{rollups.rebuild(options['first'], options['last']):,} sums made anew.")
-        days = ", ".join(str(day) for day in rollups.check())
+        days = ", ".join(rollups.check())
         self.stdout.write(f"Rows and sums disagree on {days}." if days else "Rows and sums agree.")
