@@ -21,7 +21,7 @@ class Dressed(forms.BaseForm):
             attrs = field.widget.attrs
             attrs["class"] = f"{kind} {attrs.get('class', '')}".strip()
             if field.help_text:
-                attrs["aria-describedby"] = f"help-{name}"
+                attrs["aria-describedby"] = f"help-{self.add_prefix(name)}"
 
 
 class ProfileForm(Dressed, forms.ModelForm[User]):

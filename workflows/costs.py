@@ -48,7 +48,8 @@ def of_run(run: Run) -> Costs:
 
 def of_runs(runs: Sequence[Run]) -> dict[int, Costs]:
     """Of many by their ids, with a handful of questions however many they are."""
-    sandboxes = list(Sandbox.objects.filter(labels__run_id__in=[run.pk for run in runs]).select_related("template"))
+    where = {"project__in": {run.project_id for run in runs}, "labels__run_id__in": [run.pk for run in runs]}
+    sandboxes = list(Sandbox.objects.filter(**where).select_related("template"))
     made, mine = bills(sandboxes), defaultdict[int, list[int]](list)
     for sandbox in sandboxes:
         mine[sandbox.labels["run_id"]].append(sandbox.pk)

@@ -17,7 +17,7 @@ LAST = 20
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of `count` completed runs: the middle one, the least and the most. `usd` is None where nothing had a price."""
+    """Of `count` completed runs: the middle one, the least and the most. `usd` is None where nothing is known."""
 
     count: int = 0
     took: timedelta | None = None
@@ -39,9 +39,10 @@ def of(workflow: Workflow) -> Estimate:
     spent = RunSum.objects.filter(run_id__in=took).order_by().values_list("run_id")
     sums = list(spent.annotate(Sum("cost"), Sum("unpriced")))
     costs, times = sorted(cost for _, cost, _ in sums), sorted(took.values())
-    known = any(costs)
+    unpriced = any(amount for _, _, amount in sums)
+    known = any(costs) or (bool(costs) and not unpriced)
     return Estimate(
         count=len(times), took=median(times), fastest=times[0], slowest=times[-1],
         usd=median(costs) if known else None, cheapest=costs[0] if known else None,
-        dearest=costs[-1] if known else None, unpriced=any(unpriced for _, _, unpriced in sums),
+        dearest=costs[-1] if known else None, unpriced=unpriced,
     )  # fmt: skip

@@ -116,7 +116,7 @@ def histories(shown: list[Workflow]) -> list[dict[str, Any]]:
     rows = Run.objects.filter(workflow__in=shown).order_by()
     for pk, status, count in rows.values_list("workflow", "status").annotate(Count("pk")):
         counts[pk][status] = count
-    newest = rows.order_by("workflow", "-id").distinct("workflow").defer("manifest", "prompt", "context")
+    newest = rows.order_by("workflow_id", "-id").distinct("workflow_id").defer("manifest", "prompt", "context")
     last = {run.workflow_id: run for run in newest}
     return [{**told(counts[row.pk]), "last": last.get(row.pk)} for row in shown]
 

@@ -7,7 +7,9 @@ from .views import builder, launching, run, runs
 app_name = "workflows"
 urlpatterns = [
     path("workflows/", builder.index, name="list"),
+    path("workflows/new/", builder.new, name="new"),
     path("workflows/<int:pk>/", builder.detail, name="detail"),
+    path("workflows/<int:pk>/edit/", builder.edit, name="edit"),
     path("workflows/<int:pk>/duplicate/", builder.duplicate, name="duplicate"),
     path("workflows/<int:pk>/archive/", builder.archive, name="archive"),
     path("workflows/<int:pk>/run/", launching.launch, name="launch"),

@@ -13,6 +13,7 @@ from personas.models import Asset, Persona
 from sandboxes import fleet
 from sandboxes.models import Event, Job, Sandbox, Template, Turn
 from tests.browser.conftest import Web, open_as
+from tests.workflows.pages import run, workflow
 
 AXE = settings.BASE_DIR / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("conversation", "output", "timeline", "files", "terminal", "previews", "usage")
@@ -57,10 +58,12 @@ def paths(project: Project, owner: User, sandbox: Sandbox) -> list[str]:
     Invitation.objects.create(
         project=project, email="new@example.com", digest="d", invited_by=owner, expires_at=asset.created_at
     )
+    loop = workflow(project)
+    run(loop)
     inside = [
         "", "sandboxes/", "sandboxes/?trash=true", "sandboxes/new/", f"sandboxes/{sandbox.pk}/",
         *[f"sandboxes/{sandbox.pk}/?tab={tab}" for tab in TABS],
-        "pull-requests/",
+        "pull-requests/", "runs/", "workflows/", *[f"workflows/{loop.pk}/{page}" for page in ("", "edit/", "run/")],
         "personas/", "personas/new/", f"personas/{persona.pk}/", "assets/", "assets/new/", f"assets/{asset.pk}/",
         f"assets/{asset.pk}/versions/1/", "members/",
         *[f"settings/{tab}/" for tab in SETTINGS],
