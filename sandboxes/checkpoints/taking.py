@@ -89,7 +89,7 @@ def ask(row: Checkpoint, machine: e2b.Machine, known: list[str], seconds: float)
     order = {
         "project": jobs.PROJECT, "id": row.pk, "branch": row.sandbox.work_branch, "message": message(row),
         "name": project.git_name, "email": project.git_email, "have": known, "bundle": bundle_of(row),
-        "largest": LARGEST,
+        "largest": LARGEST, "start": row.sandbox.start_commit,
     }  # fmt: skip
     machine.write({SCRIPT: courier.SNAPSHOT}, "hand over what saves the work")
     printed = machine.run(

@@ -3,7 +3,8 @@
 Standard library only, any Python from 3.8, run as `python3 -I -S snapshot.py ORDER` with ORDER in JSON:
 
     {"project": folder, "id": 7, "branch": "codecourier/...", "message": text, "name": text, "email": text,
-     "have": [commits that the portal has], "bundle": path, "largest": bytes of a new file that are too many}
+     "start": commit that the work began on or "", "have": [commits that the portal has], "bundle": path,
+     "largest": bytes of a new file that are too many}
 
 Prints one JSON object: {"commit": hash or "", "bytes": size of the bundle (0: none is needed), "left_out":
 [[path, why], ...], "shallow": [commits whose parents were never fetched]} or {"error": sentence}.
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+# Bytes that no pointer of git LFS has, and of how many files that is looked at.
+LFS_POINTER, LFS_FILES = 1024, 500
 HALF_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG", "rebase-merge", "rebase-apply")
 # The project's own hooks and helpers have no part in this, and nothing may wait for a person.
 QUIET = (
@@ -124,7 +127,9 @@ class Worktree:
             said = added.stderr.decode("utf-8", "replace").strip().splitlines()
             self.left_out += [["", line[:300]] for line in said[:20] if line.startswith("error")]
         self.note_submodules()
-        return self.do("write-tree", env=own)
+        tree = self.do("write-tree", env=own)
+        self.note_lfs(tree)
+        return tree
 
     def unwanted(self) -> Iterator[bytes]:
         """New files that are too large for any remote, and repositories inside the repository."""
@@ -151,6 +156,28 @@ class Worktree:
             words = line.split(" ", 8)
             if len(words) == 9 and words[2].startswith("S") and words[2][2:] != "..":
                 self.left_out.append([words[8], "a submodule with changes that are not committed in it"])
+
+    def note_lfs(self, tree: str) -> None:
+        """Of what git LFS has beside the repository only the pointer is saved; the remote has that of the start."""
+        if not os.path.isdir(self.inside("lfs/objects")):
+            return
+        start = self.order.get("start") or EMPTY_TREE
+        words = self.ask("diff-tree", "-r", "-z", "--no-renames", "--diff-filter=AMT", start, tree).split("\0")
+        blobs = {meta.split(" ")[3]: path for meta, path in zip(words[::2], words[1::2])}  # noqa: B905
+        sizes = self.do("cat-file", "--batch-check=%(objectsize) %(objectname)", given="\n".join(blobs).encode())
+        rows = [row.split(" ") for row in sizes.splitlines()]
+        small = [blob for size, blob in rows if size.isdigit() and int(size) < LFS_POINTER]
+        for blob in small[:LFS_FILES]:
+            if self.is_kept_by_lfs(blob):
+                shown = blobs[blob].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                self.left_out.append([shown, "kept by git LFS: only its pointer is saved"])
+
+    def is_kept_by_lfs(self, blob: str) -> bool:
+        """Whether it is a pointer (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md) whose content is here."""
+        text = self.run("cat-file", "blob", blob).stdout
+        oid = text.partition(b"\noid sha256:")[2][:64].decode("ascii", "replace")
+        here = os.path.join(self.inside("lfs/objects"), oid[:2], oid[2:4], oid)
+        return text.startswith(b"version https://git-lfs") and len(oid) == 64 and os.path.exists(here)
 
     def commit(self, tree: str, head: str) -> str:
         """A commit of that tree on top of what is checked out."""

@@ -206,3 +206,24 @@ def test_a_shallow_clone_says_where_it_ends(tree: Path, tmp_path: Path):
 def test_a_folder_that_can_not_be_saved_is_told(tree: Path, command: str, sentence: str):
     subprocess.run(command, shell=True, cwd=tree, check=True)
     assert sentence in snapshot(tree)["error"]
+
+
+def pointer(tree: Path, path: str, oid: str, *, here: bool) -> None:
+    """As git LFS leaves it in a commit, with the content beside the repository or only at the remote."""
+    (tree / path).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n")
+    if here:
+        place = tree / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"x")
+
+
+def test_what_git_lfs_keeps_beside_the_repository_is_said_to_be_missing(tree: Path):
+    pointer(tree, "old.bin", "a" * 64, here=True)
+    start = git(commit(tree, "Old"), "rev-parse", "HEAD")
+    pointer(tree, "new one.bin", "b" * 64, here=True)
+    pointer(tree, "elsewhere.bin", "c" * 64, here=False)
+    (tree / "looks.txt").write_text("version https://git-lfs, said somebody\n")
+    said = snapshot(tree, have=(start,), start=start)
+    assert said["left_out"] == [["new one.bin", "kept by git LFS: only its pointer is saved"]]
+    assert "new one.bin" in git(tree, "ls-tree", "-r", "--name-only", said["commit"])
+    assert snapshot(tree, 2, start="d" * 40)["commit"] == said["commit"]
