@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from django.utils import timezone
 
 from codecourier import git as portal_git
 from codecourier.models import Membership, Project, User
-from sandboxes import courier, e2b, fleet, jobs
+from sandboxes import courier, e2b, fleet, jobs, turns
 from sandboxes.checkpoints import store as stores
 from sandboxes.checkpoints import taking
 from sandboxes.checkpoints.store import Store
+from sandboxes.mirrors.mirror import Mirror
 from sandboxes.models import Checkpoint, Job, Sandbox, Template, Turn
+from sandboxes.repository import SHIPPED, hand_over
 from tests.faults import Faults
 from tests.sandboxes.repositories import commit, git, make, write
 from tests.stack import wait_for
@@ -214,8 +217,8 @@ def test_a_machine_that_dies_leaves_its_last_checkpoint_and_that_is_said(
     assert text(project, stored, "a.txt") == "two\n"
 
 
-STEPS = [(e2b.Machine, "write"), (e2b.Machine, "run"), (e2b.Machine, "fetch"), (Store, "take"), (Store, "size"),
-         (Checkpoint, "move")]  # fmt: skip
+STEPS = [(e2b.Machine, "write"), (e2b.Machine, "run"), (e2b.Machine, "fetch"), (Store, "take"), (Store, "_unpack"),
+         (Store, "size"), (Checkpoint, "move")]  # fmt: skip
 
 
 def test_killed_at_any_step_it_is_taken_once(running: Sandbox, project: Project, monkeypatch: pytest.MonkeyPatch):
@@ -237,6 +240,53 @@ def test_killed_at_any_step_it_is_taken_once(running: Sandbox, project: Project,
             taken.append(f"refs/checkpoints/{running.pk}/{row.pk}")
             assert shell(running, "git log --format=%s").splitlines() == [*["Fix the shop"] * len(taken), "First"]
     assert set(Store.of(project).git("for-each-ref", "--format=%(refname)").decode().split()) == set(taken)
+
+
+def test_killed_around_its_planning_a_turns_work_is_saved_once(
+    running: Sandbox, project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    for position, (owner, name) in enumerate([(taking, "plan"), (turns, "conclude"), (taking, "advance")]):
+        for when in ("before", "after"):
+            job = Job.objects.create(sandbox=running, kind=Job.Kind.TURN, status="exited", exit_code=0)
+            turn = Turn.objects.create(
+                sandbox=running, prompt="Go", status="running", job=job, position=position, started_at=timezone.now()
+            )
+            shell(running, f"echo {name} {when} > a.txt")
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, dying(getattr(owner, name), when))
+                with pytest.raises(Killed):
+                    turns.advance(running)
+            running = Sandbox.objects.get(pk=running.pk)
+            turns.advance(running)
+            row = turn.checkpoints.get()
+            assert (row.status, text(project, row, "a.txt")) == ("stored", f"{name} {when}\n")
+
+
+HANDING_OVER = [(Mirror, "bring"), (Store, "borrow"), (Mirror, "packs"), (e2b.Machine, "run"), (e2b.Machine, "send"),
+                (e2b.Machine, "write")]  # fmt: skip
+
+
+def test_killed_at_any_step_a_repository_is_handed_over_whole(
+    running: Sandbox, origin: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    for owner, name in HANDING_OVER:
+        for when in ("before", "after"):
+            head = git(commit(origin, f"{name} {when}"), "rev-parse", "HEAD")
+            since = timezone.now()
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, dying(getattr(owner, name), when))
+                with pytest.raises(Killed):
+                    handed_over(running, since)
+            running = Sandbox.objects.get(pk=running.pk)
+            handed_over(running, since)
+            assert head in shell(running, f"git -C {SHIPPED} rev-parse HEAD && git -C {SHIPPED} fsck --no-progress")
+            shell(running, f"rm -rf {SHIPPED}")
+
+
+def handed_over(sandbox: Sandbox, since: datetime) -> None:
+    """As the boot does it: looked at until it is done."""
+    stand = wait_for(lambda: (stand := hand_over(sandbox, since)).done and stand, "the repository")
+    assert stand.shipped
 
 
 class Killed(BaseException):
