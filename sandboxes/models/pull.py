@@ -79,7 +79,7 @@ class PullRequest(Lifecycle, Leased):
     branch = models.CharField(max_length=200)
     base = models.CharField(max_length=200, blank=True)
     wanted_commit = models.CharField(max_length=64)
-    # What is pushed of it: the same, or a merge of it with `onto`.
+    # What is pushed of it: the same, or that together with `onto`.
     target = models.CharField(max_length=64, blank=True)
     pushed_commit = models.CharField(max_length=64, blank=True)
     # All that was ever pushed or was about to be: a branch that stands at one of them is ours.
@@ -88,7 +88,8 @@ class PullRequest(Lifecycle, Leased):
     draft = models.BooleanField("opened as a draft", default=True)
     # Done at the next look, then empty again.
     asked = models.CharField(max_length=10, choices=Wish, blank=True)
-    # What else has to be in what is pushed: the last merge with the base branch, after somebody asked for one.
+    # What all work is put upon before it is pushed, after somebody asked for an update: the base branch's commit, or
+    # the last merge with it.
     onto = models.CharField(max_length=64, blank=True)
     update_asked = models.BooleanField(default=False)
     # The base branch's commit that git alone could not merge, and the session that does it.
@@ -171,6 +172,12 @@ class PublishingSettings(models.Model):
         PUSH = "push", "Push the branch"
         REQUEST = "request", "Push the branch and open a pull request"
 
+    class Updates(models.TextChoices):
+        """How a branch is brought up to its base branch."""
+
+        REBASE = "rebase", "Rebase: its commits anew on top of the base branch"
+        MERGE = "merge", "Merge: a merge commit, so that what reviewers saw stays as it was"
+
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="publishing")
     branch_pattern = models.CharField(
         "branch names",
@@ -180,6 +187,7 @@ class PublishingSettings(models.Model):
     )
     auto = models.CharField("by itself", max_length=10, choices=Auto, default=Auto.NOTHING)
     draft = models.BooleanField("as a draft", default=True, help_text="A draft asks nobody for a review yet.")
+    updates = models.CharField("update of a branch", max_length=10, choices=Updates, default=Updates.REBASE)
     labels = models.CharField(max_length=300, blank=True, help_text="Names with commas between them.")
     reviewers = models.CharField(max_length=300, blank=True, help_text="GitHub names with commas between them.")
     body = models.TextField(

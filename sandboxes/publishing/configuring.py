@@ -33,7 +33,7 @@ class PublishingForm(Dressed, forms.ModelForm[PublishingSettings]):
 
     class Meta:
         model = PublishingSettings
-        fields = ["branch_pattern", "auto", "draft", "labels", "reviewers", "body"]
+        fields = ["branch_pattern", "auto", "draft", "updates", "labels", "reviewers", "body"]
         widgets = {"body": forms.Textarea(attrs={"rows": 8, "data-grow": True, "class": "font-monospace"})}
 
 

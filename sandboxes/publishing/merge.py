@@ -37,11 +37,20 @@ def merged(project: Project, commit: str, onto: str, message: str) -> str:
     base = store.git("merge-base", commit, onto).decode().strip()
     if base in {commit, onto}:
         return commit if base == onto else onto
-    said = git.run(
-        ["merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", commit, onto], at=store.path, ends=(0, 1)
-    )
-    tree, *paths = said.decode(errors="replace").split("\0")
-    if conflicts := [path for path in paths if path]:
+    tree, conflicts = tree_of(store, commit, onto)
+    if conflicts:
         raise Conflict(conflicts)
     who = ("-c", f"user.name={project.git_name}", "-c", f"user.email={project.git_email}")
     return store.git(*who, "commit-tree", "-p", commit, "-p", onto, "-m", message, tree).decode().strip()
+
+
+def part_of(project: Project, commit: str, other: str) -> bool:
+    """Whether `other` has `commit` in its history; nothing is part of everything."""
+    return not commit or Store.of(project).git("merge-base", commit, other).decode().strip() == commit
+
+
+def tree_of(store: Store, ours: str, theirs: str) -> tuple[str, list[str]]:
+    """The tree of two commits' merge, and the paths that both sides changed differently."""
+    words = ["merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs]
+    tree, *paths = git.run(words, at=store.path, ends=(0, 1)).decode(errors="replace").split("\0")
+    return tree, [path for path in paths if path]

@@ -22,8 +22,9 @@ from sandboxes.models import Checkpoint, PublishingSettings, PullRequest, Sandbo
 from sandboxes.turns import NotPossible
 
 from . import feedback, merging, text
-from .merge import Conflict, fetch, merged
+from .merge import Conflict, fetch, merged, part_of
 from .push import PushError, explained, heads, push
+from .rebase import rebased
 from .scan import findings
 
 logger = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def wish(row: PullRequest, user: User, what: str) -> None:
 
 
 def update(row: PullRequest, user: User | None) -> None:
-    """Have the base branch's changes merged into the branch."""
+    """Have the branch brought up to its base branch, by rebase or merge as the project has it."""
     if row.status not in {P.PUSHED, *PullRequest.LIVE}:
         raise NotPossible("There is no branch at the remote that could be updated.")
     with transaction.atomic():
@@ -257,28 +258,44 @@ def bring(row: PullRequest) -> bool:
 
 
 def settle(row: PullRequest) -> None:
-    """Decide once what is pushed, and keep it in the row: the work, with what was merged into it before and is now."""
+    """Decide once what is pushed, and keep it in the row: the work with what it was brought up to, before and now."""
     if row.target:
         return
-    store, refs = Store.of(row.project), refs_of(row.sandbox_id)
-    others = [row.onto] if row.onto else []
+    store, refs, before = Store.of(row.project), refs_of(row.sandbox_id), row.onto
+    others = [before] if before else []
     if row.update_asked:
         others.append(fetch(row.project, row.remote_url, row.base, f"{refs}base"))
-    row.target, row.conflict, warnings = row.wanted_commit, "", []
+    row.target, row.onto, row.conflict, warnings = row.wanted_commit, "", "", []
     for other in others:
         try:
-            row.target = merged(row.project, row.target, other, f"Merge branch '{row.base}' into {row.branch}")
+            row.target, row.onto = together(row, other, before)
         except Conflict as conflict:
             row.conflict = other
             store.keep(f"{refs}other", other)
             warnings = [f"{row.base} could not be merged into the branch. {conflict}"]
     store.keep(f"{refs}target", row.target)
-    # Later work of the sandbox knows nothing of the merge: it is merged with it again.
-    row.onto = row.target if row.target != row.wanted_commit else ""
     # Whoever asked for something else in the meantime has it done at the next look.
     PullRequest.objects.filter(pk=row.pk, wanted_commit=row.wanted_commit, update_asked=row.update_asked).update(
         target=row.target, onto=row.onto, update_asked=False, warnings=warnings, conflict=row.conflict
     )
+
+
+def together(row: PullRequest, other: str, before: str) -> tuple[str, str]:
+    """What is pushed with `other` in it, and what later work of the sandbox, which knows nothing of it, is put upon.
+
+    By rebase where the project has it so: then that is `other` itself. What was brought together by a merge `before`
+    is merged again. Conflict.
+    """
+    method = PublishingSettings.of(row.project).updates
+    if method == PublishingSettings.Updates.REBASE and part_of(row.project, before, other):
+        try:
+            if made := rebased(row.project, row.wanted_commit, other):
+                return made, other
+        except Conflict:
+            # One commit after the other can be in conflict where their sum is not.
+            pass
+    made = merged(row.project, row.target, other, f"Merge branch '{row.base}' into {row.branch}")
+    return made, made if made != row.wanted_commit else ""
 
 
 def request(row: PullRequest) -> None:

@@ -285,8 +285,12 @@ def test_killed_at_any_step_a_repository_is_handed_over_whole(
 
 def handed_over(sandbox: Sandbox, since: datetime) -> None:
     """As the boot does it: looked at until it is done."""
-    stand = wait_for(lambda: (stand := hand_over(sandbox, since)).done and stand, "the repository")
-    assert stand.shipped
+
+    def over() -> bool:
+        stand = hand_over(sandbox, since)
+        return stand.done and stand.shipped
+
+    wait_for(over, "the repository")
 
 
 class Killed(BaseException):

@@ -251,32 +251,114 @@ def test_people_at_github_and_here_ask_for_the_same_things(opened: PullRequest, 
         pulls.publish(opened.sandbox, member)
 
 
-def test_the_base_branch_is_merged_in_and_stays_in(
-    opened: PullRequest, hub: GitHub, clone: Path, sandbox: Sandbox, member: User, work: Work
-):
+@pytest.fixture
+def theirs(hub: GitHub, clone: Path) -> Callable[..., None]:
+    """Has somebody else push to the base branch."""
     other = clone.parent / "other"
     git(clone.parent, "clone", "-q", str(hub.at(SHOP)), "other")
-    write(other, c__txt="three\n")
-    git(commit(other, "Theirs"), "push", "-q", "origin", "main")
-    pulls.update(opened, member)
+
+    def push(**files: str) -> None:
+        write(other, **files)
+        git(commit(other, "Theirs"), "push", "-q", "origin", "main")
+
+    return push
+
+
+def updated(row: PullRequest, member: User, work: Work) -> PullRequest:
+    pulls.update(row, member)
     work()
-    opened.refresh_from_db()
+    row.refresh_from_db()
+    return row
+
+
+def log(hub: GitHub, row: PullRequest) -> list[str]:
+    """What is on the branch, the newest first."""
+    return git(hub.at(SHOP), "log", "--format=%s", row.branch).splitlines()
+
+
+def test_a_branch_is_rebased_and_later_work_only_added(
+    opened: PullRequest, hub: GitHub, clone: Path, sandbox: Sandbox, member: User, work: Work,
+    theirs: Callable[..., None],
+):  # fmt: skip
+    git(clone, "commit", "-q", "--amend", "--author", "Bea <bea@example.com>", "--date", "2020-02-02T02:02:02Z",
+        "-m", "Change a.txt\n\nWith a body.")  # fmt: skip
+    row = Checkpoint.objects.create(sandbox=sandbox, cause="turn", status=Checkpoint.Status.TAKING)
+    row.move(Checkpoint.Status.STORED, commit=keep(Store.of(sandbox.project), clone, ref_of(sandbox.pk, row.pk)))
+    work()
+    theirs(c__txt="three\n")
+    updated(opened, member, work)
     assert (opened.status, shown(hub, opened, "a.txt"), shown(hub, opened, "c.txt")) == ("draft", "ONE", "three")
+    assert log(hub, opened) == ["Change a.txt", "Theirs", "First"]
+    kept = git(hub.at(SHOP), "log", "-1", "--format=%an %ae %aI %cn %b", opened.branch)
+    assert kept == "Bea bea@example.com 2020-02-02T02:02:02+00:00 Ann With a body."
+    first = hub.head(SHOP, opened.branch)
     saved(sandbox, clone, b__txt="TWO\n")
     work()
+    opened.refresh_from_db()
     assert (shown(hub, opened, "b.txt"), shown(hub, opened, "c.txt")) == ("TWO", "three")
+    assert log(hub, opened) == ["Change b__txt", "Change a.txt", "Theirs", "First"]
+    git(hub.at(SHOP), "merge-base", "--is-ancestor", first, opened.branch)  # nothing was forced over it
+    theirs(d__txt="four\n")
+    updated(opened, member, work)
+    assert log(hub, opened) == ["Change b__txt", "Change a.txt", "Theirs", "Theirs", "First"]
+    assert git(hub.at(SHOP), "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_a_project_may_have_its_branches_merged(
+    opened: PullRequest, hub: GitHub, clone: Path, sandbox: Sandbox, member: User, work: Work,
+    theirs: Callable[..., None],
+):  # fmt: skip
+    PublishingSettings.objects.create(project=sandbox.project, updates="merge")
+    theirs(c__txt="three\n")
+    first = hub.head(SHOP, opened.branch)
+    updated(opened, member, work)
+    saved(sandbox, clone, b__txt="TWO\n")
+    work()
+    assert [shown(hub, opened, name) for name in ("a.txt", "b.txt", "c.txt")] == ["ONE", "TWO", "three"]
+    git(hub.at(SHOP), "merge-base", "--is-ancestor", first, opened.branch)
+    assert git(hub.at(SHOP), "rev-list", "--merges", "--count", opened.branch) != "0"
+
+
+def test_work_with_a_merge_in_it_is_merged_and_stays_so(
+    opened: PullRequest, hub: GitHub, clone: Path, sandbox: Sandbox, member: User, work: Work,
+    theirs: Callable[..., None],
+):  # fmt: skip
+    git(clone, "checkout", "-q", "-b", "side", "main")
+    write(clone, s__txt="side\n")
+    commit(clone, "Side")
+    git(clone, "checkout", "-q", sandbox.work_branch)
+    git(clone, "merge", "-q", "--no-edit", "side")
+    saved(sandbox, clone, b__txt="TWO\n")
+    work()
+    theirs(c__txt="three\n")
+    first = updated(opened, member, work).target
+    saved(sandbox, clone, b__txt="TWO!\n")
+    work()
+    theirs(d__txt="four\n")
+    updated(opened, member, work)
+    names = ["a.txt", "b.txt", "c.txt", "d.txt", "s.txt"]
+    assert [shown(hub, opened, name) for name in names] == ["ONE", "TWO!", "three", "four", "side"]
+    git(hub.at(SHOP), "merge-base", "--is-ancestor", first, opened.branch)
+
+
+def test_what_conflicts_only_commit_by_commit_is_merged(
+    opened: PullRequest, hub: GitHub, clone: Path, sandbox: Sandbox, member: User, work: Work,
+    theirs: Callable[..., None],
+):  # fmt: skip
+    saved(sandbox, clone, b__txt="for a while\n")
+    saved(sandbox, clone, b__txt="two\n")  # as it was
+    work()
+    theirs(b__txt="theirs\n")
+    updated(opened, member, work)
+    assert (opened.warnings, opened.conflict) == ([], "")
+    assert [shown(hub, opened, name) for name in ("a.txt", "b.txt")] == ["ONE", "theirs"]
 
 
 def test_a_conflict_is_told_and_the_work_goes_on(
-    opened: PullRequest, hub: GitHub, clone: Path, sandbox: Sandbox, member: User, work: Work
+    opened: PullRequest, hub: GitHub, sandbox: Sandbox, member: User, work: Work, theirs: Callable[..., None]
 ):
-    other = clone.parent / "other"
-    git(clone.parent, "clone", "-q", str(hub.at(SHOP)), "other")
-    write(other, a__txt="uno\n")
-    git(commit(other, "Theirs"), "push", "-q", "origin", "main")
-    pulls.update(opened, member)
-    work()
-    opened.refresh_from_db()
+    theirs(a__txt="uno\n")
+    updated(opened, member, work)
     assert opened.status == "draft"
     assert "Both sides changed the same lines of a.txt" in opened.warnings[0]
     assert hub.head(SHOP, sandbox.work_branch) == opened.wanted_commit

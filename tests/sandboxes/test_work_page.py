@@ -188,6 +188,7 @@ def test_the_settings_preview_and_save(owner: User, project: Project):
         "draft": "on",
         "body": "Asked:\n{asked}",
         "labels": "agent",
+        "updates": "merge",
     }
     shown = client.post(url, fields | {"preview": "1"}).content.decode()
     assert "ai/123-fix-the-basket" in shown
@@ -195,6 +196,7 @@ def test_the_settings_preview_and_save(owner: User, project: Project):
     assert client.post(url, fields).status_code == 302
     saved = PublishingSettings.of(project)
     assert (saved.branch_pattern, saved.auto, saved.labels) == ("ai/{id}-{title}", "request", "agent")
+    assert saved.updates == "merge"
     assert AuditEntry.objects.filter(action="publishing.changed").exists()
 
 
