@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from codecourier.models import Project, Variable
 from sandboxes.agents import AGENTS
-from sandboxes.models import Event, Job, Sandbox, Template
+from sandboxes.models import Event, Job, Output, Sandbox, Template
 from sandboxes.relay import flush, follower, loop
 from sandboxes.relay.fold import Batch
 from tests.sandboxes.plain_agent import Plain
@@ -31,6 +31,8 @@ from tests.sandboxes.relaying import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
+# Until the test has made a file of this name.
+WAIT = "until [ -e ~/{} ]; do sleep 0.01; done"
 
 
 @pytest.fixture
@@ -74,14 +76,14 @@ async def test_secrets_never_reach_the_database(machine: Folder, sandbox: Sandbo
 
 async def test_a_stream_that_breaks_is_taken_up_where_it_broke(machine: Folder, sandbox: Sandbox) -> None:
     async with relaying():
-        job = await machine.start(sandbox, "for i in $(seq 200); do echo line $i; sleep 0.01; done")
-        while (await Job.objects.aget(pk=job.pk)).status in Job.LIVE:
-            for process in machine.followers:
-                if process.returncode is None:
-                    process.kill()
-            await asyncio.sleep(0.3)
+        job = await machine.start(sandbox, "until [ -e ~/enough ]; do echo line $((i += 1)); sleep 0.01; done")
+        for number in range(1, 4):
+            await until(lambda: answer(len(machine.followers) == number))  # noqa: B023
+            rows = await Output.objects.filter(job=job).acount()
+            await until(Output.objects.filter(job=job, seq__gt=rows).aexists)
+            machine.followers[-1].kill()
+        (machine.home / "enough").touch()
         await ended(job)
-    assert len(machine.followers) > 2
     assert await stored(job) == truth(machine, job)
 
 
@@ -107,10 +109,11 @@ async def test_two_relays_share_a_job_without_doubling_it(machine: Folder, sandb
 
 async def test_an_epoch_that_is_not_ours_any_more_writes_nothing(machine: Folder, sandbox: Sandbox) -> None:
     async with relaying() as relay:
-        job = await machine.start(sandbox, "echo first; sleep 0.7; echo second; sleep 30")
+        job = await machine.start(sandbox, f"echo first; {WAIT.format('go')}; echo second; sleep 30")
         await printed_something(job)
         later = timezone.now() + Job.LEASE * 10
         await Job.objects.filter(pk=job.pk).aupdate(lease_epoch=99, lease_until=later)
+        (machine.home / "go").touch()
         await until(lambda: answer(not relay.followers))
     assert (await stored(job))["stdout"] == b"first\n"
 
@@ -175,8 +178,14 @@ async def test_what_the_database_refuses_becomes_a_visible_note(
 
     monkeypatch.setattr(flush, "copy", picky)
     async with relaying():
-        bad = await machine.start(sandbox, "echo before; sleep 0.5; echo poison; sleep 0.5; echo after")
+        bad = await machine.start(
+            sandbox, f"echo before; {WAIT.format('one')}; echo poison; {WAIT.format('two')}; echo after"
+        )
         good = await machine.start(sandbox, "for i in $(seq 60); do echo $i; sleep 0.02; done")
+        await printed_something(bad)
+        (machine.home / "one").touch()
+        await until(Output.objects.filter(job=bad, stream=Output.Stream.NOTE).aexists)
+        (machine.home / "two").touch()
         await ended(bad)
         await ended(good)
     found = await stored(bad)
