@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 SOONEST, LATEST = 0.005, 0.1
 
 
-def until[T](condition: Callable[[], T], seconds: float = 20.0, what: str = "it") -> T:
+def until[T](condition: Callable[[], T], seconds: float = 60.0, what: str = "it") -> T:
     """Ask until the answer is true, and return it; fails when it isn't within the time.
 
     What takes long is asked ever more seldom: the processes that are waited for need the processor themselves.

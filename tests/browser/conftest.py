@@ -20,7 +20,7 @@ from tests.conftest import signed_in
 from tests.deadline import until
 from tests.stack import ROOT, free_port, http_status
 
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 # The first is the same engine without a window's own pages and processes, which cost as much again as the tests'.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")

@@ -89,7 +89,7 @@ def test_a_reload_another_window_and_a_lost_connection_show_the_same(
     say(turn, call(1, "Bash", command="ls"), text("three"))
     web.start()
     for window in (pane, other):
-        expect(window.locator(".event")).to_have_count(4, timeout=20_000)
+        expect(window.locator(".event")).to_have_count(4)
     say(turn, result(1, "a"), text("four"))
     for window in (pane, other):
         expect(window.locator(".event")).to_have_count(5)

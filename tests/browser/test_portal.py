@@ -137,7 +137,7 @@ def test_a_lost_connection_is_shown_and_made_good(page: Page, web: Web, sandbox:
     expect(page.get_by_role("heading", name="Run the tests")).to_be_visible()
     sandbox.enter("paused", reason="idle")
     web.start()
-    expect(page.locator("#heading")).to_contain_text("Paused", timeout=20_000)
+    expect(page.locator("#heading")).to_contain_text("Paused")
     expect(page.locator("#connection")).to_be_hidden()
     # Every attempt that found nobody is an error in the browser's console.
     faults.clear()

@@ -72,7 +72,7 @@ def terminal(page: Page, sandbox: Sandbox) -> Locator:
     """The rows of the chosen terminal, once its shell has said something."""
     visit(page, sandbox, "terminal")
     rows = page.locator("#terminals > .terminal:not([hidden]) .xterm-rows")
-    expect(rows).to_contain_text("$", timeout=20_000)
+    expect(rows).to_contain_text("$")
     return rows
 
 
@@ -231,7 +231,7 @@ def test_a_server_appears_and_its_page_can_not_act_as_the_member(
 ):
     visit(page, sandbox, "previews")
     row = page.locator(f"#server-{PORT}")
-    expect(row).to_contain_text("python3", timeout=20_000)
+    expect(row).to_contain_text("python3")
     with page.context.expect_page() as opened:
         row.get_by_role("link", name="Open").click()
     preview = opened.value

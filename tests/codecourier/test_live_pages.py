@@ -19,7 +19,7 @@ from tests.conftest import signed_in
 from tests.sandboxes.pages import make
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SECONDS = 5
+SECONDS = 30
 
 
 @sync_to_async

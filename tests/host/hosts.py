@@ -19,7 +19,7 @@ from sandboxes.host.settings import Settings
 from tests.deadline import until
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 def eventually(seen: Callable[[], Any], seconds: float = SECONDS) -> Any:

@@ -138,7 +138,7 @@ async def relaying() -> AsyncIterator[Relay]:
         await task
 
 
-async def until(look: Callable[[], Awaitable[object]], seconds: float = 10) -> None:
+async def until(look: Callable[[], Awaitable[object]], seconds: float = 30) -> None:
     """Ask until the answer is true; TimeoutError when it isn't in time."""
     async with asyncio.timeout(seconds):
         while True:
@@ -152,7 +152,7 @@ async def printed_something(job: Job) -> None:
     await until(Output.objects.filter(job=job).aexists)
 
 
-async def ended(job: Job, seconds: float = 30) -> Job:
+async def ended(job: Job, seconds: float = 60) -> Job:
     """The job once it is over."""
 
     async def over() -> bool:

@@ -52,7 +52,7 @@ def run(sandbox: Sandbox, look: Look) -> Sandbox:
             clone.move("exited", exit_code=0, ended_at=timezone.now())  # there is no relay here
         return sandbox.status == "running"
 
-    wait_for(there, "the sandbox to run", 20)
+    wait_for(there, "the sandbox to run")
     return sandbox
 
 

@@ -179,7 +179,7 @@ async def talked(transactional_db: None, member: User, sandbox: Sandbox) -> Asyn
 async def viewing(user: User | None, turn: Turn, after: str) -> AsyncIterator[Socket]:
     path = f"/ws/p/rocket/sandboxes/{turn.sandbox_id}/conversation/?after={after}"
     socket = Socket(application, path, headers=await sync_to_async(cookies)(user))
-    assert (await socket.connect(timeout=5))[0]
+    assert (await socket.connect(timeout=30))[0]
     try:
         yield socket
     finally:
@@ -189,7 +189,7 @@ async def viewing(user: User | None, turn: Turn, after: str) -> AsyncIterator[So
 async def html_until(socket: Socket, enough: Callable[[str], bool]) -> str:
     found = ""
     while not enough(found):
-        event = await socket.receive_output(timeout=5)
+        event = await socket.receive_output(timeout=30)
         assert event["type"] == "websocket.send", event
         found += json.loads(event["text"])["html"]
         await socket.send_to(json.dumps({"done": True}))
@@ -211,7 +211,7 @@ async def test_events_come_as_they_are_stored_and_with_the_next_turn_too(member:
 
 async def test_a_browser_that_has_not_taken_a_message_gets_no_other(member: User, talked: Turn) -> None:
     async with viewing(member, talked, f"{talked.pk}.0") as socket:
-        first = await socket.receive_output(timeout=5)
+        first = await socket.receive_output(timeout=30)
         assert "one" in first["text"]
         for number in range(5):
             await sync_to_async(say)(talked, text(f"number {number}"))
@@ -224,7 +224,7 @@ async def test_a_browser_that_has_not_taken_a_message_gets_no_other(member: User
 @pytest.mark.parametrize(("who", "code"), [("stranger", 4404), ("nobody", 4401)])
 async def test_others_are_turned_away(who: str, code: int, stranger: User, talked: Turn) -> None:
     async with viewing(stranger if who == "stranger" else None, talked, "") as socket:
-        assert (await socket.receive_output(timeout=5)) == {"type": "websocket.close", "code": code}
+        assert (await socket.receive_output(timeout=30)) == {"type": "websocket.close", "code": code}
 
 
 async def test_who_is_no_member_any_more_is_turned_away(member: User, talked: Turn) -> None:
@@ -232,4 +232,4 @@ async def test_who_is_no_member_any_more_is_turned_away(member: User, talked: Tu
         await html_until(socket, lambda html: "end-" in html)
         await sync_to_async(Membership.objects.filter(user=member).delete)()
         await sync_to_async(say)(talked, text("secret"))
-        assert (await socket.receive_output(timeout=5))["code"] == 4404
+        assert (await socket.receive_output(timeout=30))["code"] == 4404

@@ -74,7 +74,7 @@ def outcome(lines: list[Line]) -> tuple[dict[str, bytes], Exit]:
     return {stream: bytes(data) for stream, data in output.items()}, counted[-1]
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait on a condition, by a poll that wakes nobody else."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -248,9 +248,9 @@ def test_the_newest_follower_wins(here: Machine) -> None:
         assert old.stdout
         assert old.stdout.readline()
         with subprocess.Popen(here.argv("follow", "job"), stdout=subprocess.PIPE) as new:
-            assert old.wait(timeout=20) == 0
+            assert old.wait(timeout=60) == 0
             here.call("stop", "job")
-            assert b'"exit"' in new.communicate(timeout=20)[0]
+            assert b'"exit"' in new.communicate(timeout=60)[0]
 
 
 def test_a_follower_that_nobody_reads_yields_to_a_newer_one(here: Machine) -> None:
@@ -260,7 +260,7 @@ def test_a_follower_that_nobody_reads_yields_to_a_newer_one(here: Machine) -> No
     assert stuck.stdout.read(1)
     here.call("stop", "job")
     outcome(here.follow("job"))
-    assert stuck.wait(timeout=20) == 0
+    assert stuck.wait(timeout=60) == 0
     stuck.stdout.close()
 
 
@@ -269,7 +269,7 @@ def test_a_follower_whose_reader_is_gone_ends(here: Machine) -> None:
     follower = subprocess.Popen(here.argv("follow", "job"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert follower.stdout
     follower.stdout.close()
-    assert follower.wait(timeout=20) == 0
+    assert follower.wait(timeout=60) == 0
     assert follower.stderr
     assert follower.stderr.read() == b""
     follower.stderr.close()
@@ -282,7 +282,7 @@ def test_a_quiet_follower_sends_heartbeats(here: Machine) -> None:
         assert follower.stdout
         lines = [courier.parse(follower.stdout.readline()) for _ in range(3)]
         here.call("stop", "job", "--grace", "0")
-        follower.communicate(timeout=20)
+        follower.communicate(timeout=60)
     assert isinstance(lines[1], Tick)
     assert isinstance(lines[2], Heartbeat)
     assert lines[2].offset > 0

@@ -138,7 +138,7 @@ def test_recover_leaves_a_living_job_alone(here: Machine) -> None:
 def test_a_changed_spool_is_told(here: Machine) -> None:
     here.start("job", "echo x")
     here.follow("job")
-    done = subprocess.run(here.argv("follow", "job", "--offset", "99999"), capture_output=True, timeout=20)
+    done = subprocess.run(here.argv("follow", "job", "--offset", "99999"), capture_output=True, timeout=60)
     assert done.returncode == 2
     assert b"changed by something else" in done.stdout
 

@@ -34,7 +34,7 @@ def aging(cloud: Cloud, launch: Launch, look: Look, settings: LazySettings) -> C
         sandbox.refresh_from_db()
         return sandbox.status == "running"
 
-    wait_for(running, "the sandbox to run", 20)
+    wait_for(running, "the sandbox to run")
 
     def age(ran: timedelta) -> Sandbox:
         Sandbox.objects.filter(pk=sandbox.pk).update(machine_since=timezone.now() - ran)

@@ -257,7 +257,7 @@ class Stream:
 
     async def run(self, enough: int) -> None:
         self.enough = enough
-        await asyncio.wait_for(application(self.scope, self.receive, self.send), 10)
+        await asyncio.wait_for(application(self.scope, self.receive, self.send), 60)
 
     async def receive(self) -> dict[str, Any]:
         if not self.asked:
@@ -300,12 +300,12 @@ async def test_a_websocket_passes_both_ways(member: User, sandbox: Sandbox) -> N
     async with inside(member, sandbox) as client:
         cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     live: Any = socket(cookie, sandbox)
-    accepted, protocol = await live.connect(timeout=5)
+    accepted, protocol = await live.connect(timeout=30)
     assert (accepted, protocol) == (True, "vite-hmr")
     await live.send_to(text_data="abc")
-    assert await live.receive_from(timeout=5) == "cba"
+    assert await live.receive_from(timeout=30) == "cba"
     await live.send_to(bytes_data=b"\x00\xff")
-    assert await live.receive_from(timeout=5) == b"\xff\x00"
+    assert await live.receive_from(timeout=30) == b"\xff\x00"
     await live.disconnect()
 
 
@@ -317,7 +317,7 @@ async def test_a_websocket_needs_a_pass_and_an_own_page(member: User, sandbox: S
         socket(cookie, sandbox, origin="https://evil.example"),
         socket(cookie, sandbox, origin=""),
     ):
-        assert not (await live.connect(timeout=5))[0]
+        assert not (await live.connect(timeout=30))[0]
 
 
 async def test_a_websocket_ends_with_the_membership(
@@ -328,9 +328,9 @@ async def test_a_websocket_ends_with_the_membership(
     async with inside(member, sandbox) as client:
         cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     live: Any = socket(cookie, sandbox)
-    assert (await live.connect(timeout=5))[0]
+    assert (await live.connect(timeout=30))[0]
     await Membership.objects.filter(user=member).adelete()
-    assert (await live.receive_output(timeout=5))["type"] == "websocket.close"
+    assert (await live.receive_output(timeout=30))["type"] == "websocket.close"
 
 
 async def test_only_a_person_wakes_a_sleeping_sandbox(member: User, sandbox: Sandbox) -> None:

@@ -32,7 +32,7 @@ def runs(sandbox: Sandbox, look: Look) -> Sandbox:
         assert not sandbox.final, sandbox.detail
         return sandbox.status == "running"
 
-    wait_for(running, "the sandbox to run", 15)
+    wait_for(running, "the sandbox to run")
     return sandbox
 
 
@@ -155,7 +155,7 @@ def test_a_template_that_vanished_is_said_and_built_for_the_next(cloud: Cloud, l
         unlucky.refresh_from_db()
         return unlucky.final
 
-    wait_for(over, "the boot to fail", 15)
+    wait_for(over, "the boot to fail")
     assert f"has no template {NAME}" in unlucky.detail
     later = launch(**SIZE)
     look()

@@ -35,7 +35,7 @@ class Socket(WebsocketCommunicator):
 
     async def step(self, acknowledge: bool = True) -> None:
         """Take in one frame."""
-        event = await self.receive_output(timeout=10)
+        event = await self.receive_output(timeout=30)
         if event["type"] == "websocket.close":
             self.code = event["code"]
         elif event.get("text"):
@@ -88,7 +88,7 @@ async def no_shell_left() -> AsyncIterator[None]:
 async def at(user: User | None, sandbox: Sandbox, query: str = "columns=80&rows=24") -> AsyncIterator[Socket]:
     path = f"/ws/p/rocket/sandboxes/{sandbox.pk}/terminal/?{query}"
     socket = Socket(application, path, headers=await sync_to_async(cookies)(user))
-    assert (await socket.connect(timeout=5))[0]
+    assert (await socket.connect(timeout=30))[0]
     try:
         yield socket
     finally:
@@ -167,7 +167,7 @@ async def test_a_shell_that_nobody_watches_ends(
     async with at(member, sandbox) as socket:
         handle = await socket.until_told("shell")
         (shell,) = terminals._shells().values()
-    await asyncio.wait([shell.task], timeout=10)
+    await asyncio.wait([shell.task], timeout=60)
     assert shell.over is True
     async with at(member, sandbox, f"shell={handle}") as socket:
         assert await socket.until_told("over") == "This shell has ended."

@@ -69,7 +69,7 @@ def cookies(user: User | None) -> list[tuple[bytes, bytes]]:
 @asynccontextmanager
 async def viewing(user: User | None, job: Job, query: str = "after=0") -> AsyncIterator[Socket]:
     socket = Socket(application, address(job, query), headers=await sync_to_async(cookies)(user))
-    assert (await socket.connect(timeout=5))[0]
+    assert (await socket.connect(timeout=30))[0]
     try:
         yield socket
     finally:
@@ -78,7 +78,7 @@ async def viewing(user: User | None, job: Job, query: str = "after=0") -> AsyncI
 
 async def receive(socket: Socket) -> dict[str, Any] | tuple[int, int, bytes]:
     """The next frame: JSON, or (first, last, data), acknowledged."""
-    event = await socket.receive_output(timeout=5)
+    event = await socket.receive_output(timeout=30)
     assert event["type"] == "websocket.send", event
     if event.get("text"):
         return dict(json.loads(event["text"]))
@@ -110,7 +110,7 @@ async def test_rows_come_as_they_are_stored_and_then_the_end(member: User, job: 
         end = await receive(socket)
         assert isinstance(end, dict)
         assert (end["end"]["status"], end["end"]["code"], end["end"]["last"]) == ("exited", 3, 3)
-        assert (await socket.receive_output(timeout=5))["code"] == 1000
+        assert (await socket.receive_output(timeout=30))["code"] == 1000
 
 
 def finish(job: Job, code: int) -> None:
@@ -139,11 +139,11 @@ async def test_no_more_than_a_megabyte_is_under_way(member: User, job: Job) -> N
     async with viewing(member, job) as socket:
         await receive(socket)
         sent = 0
-        while not await socket.receive_nothing(timeout=0.5, interval=0.05):
-            event = await socket.receive_output(timeout=5)
+        while sent <= 512 * 1024 or not await socket.receive_nothing(timeout=0.5, interval=0.05):
+            event = await socket.receive_output(timeout=30)
             assert len(event["bytes"]) <= 256 * 1024
             sent, last = sent + len(event["bytes"]) - 16, struct.unpack(">QQ", event["bytes"][:16])[1]
-        assert 512 * 1024 < sent <= 1024 * 1024
+        assert sent <= 1024 * 1024
         await socket.send_to(json.dumps({"ack": last}))
         rest = await collect(socket, lambda data: len(data) == 64 * 65536 - sent)
         assert set(rest) == {ord("x")}
@@ -158,7 +158,7 @@ async def test_a_viewer_that_never_acknowledges_is_dropped(
     async with viewing(member, job) as socket:
         event: dict[str, Any] = {}
         while event.get("type") != "websocket.close":
-            event = await socket.receive_output(timeout=5)
+            event = await socket.receive_output(timeout=30)
         assert event["code"] == 1013
 
 
@@ -231,15 +231,15 @@ async def test_notes_are_set_apart_from_what_was_printed(member: User, job: Job)
 async def test_others_are_turned_away(who: str, code: int, stranger: User, job: Job) -> None:
     await sync_to_async(printed)(job, b"secret\n")
     async with viewing(stranger if who == "stranger" else None, job) as socket:
-        event = await socket.receive_output(timeout=5)
+        event = await socket.receive_output(timeout=30)
         assert (event["type"], event["code"]) == ("websocket.close", code)
 
 
 async def test_a_job_of_another_project_is_not_there(member: User, stranger: User, job: Job) -> None:
     other = await sync_to_async(project_of)(stranger)
     socket = Socket(application, f"/ws/p/{other}/jobs/{job.pk}/output/", headers=await sync_to_async(cookies)(stranger))
-    assert (await socket.connect(timeout=5))[0]
-    assert (await socket.receive_output(timeout=5))["code"] == 4404
+    assert (await socket.connect(timeout=30))[0]
+    assert (await socket.receive_output(timeout=30))["code"] == 4404
 
 
 def project_of(user: User) -> str:
@@ -255,13 +255,13 @@ async def test_who_loses_the_membership_loses_the_stream(
     async with viewing(member, job) as socket:
         await receive(socket)
         await Membership.objects.filter(user=member).adelete()
-        assert (await socket.receive_output(timeout=5))["code"] == 4404
+        assert (await socket.receive_output(timeout=30))["code"] == 4404
 
 
 async def test_another_origin_is_refused(member: User, job: Job) -> None:
     own = await sync_to_async(cookies)(member)
     headers = [(name, b"https://evil.example" if name == b"origin" else value) for name, value in own]
-    accepted, _ = await Socket(application, address(job, ""), headers=headers).connect(timeout=5)
+    accepted, _ = await Socket(application, address(job, ""), headers=headers).connect(timeout=30)
     assert not accepted
 
 
