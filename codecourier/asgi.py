@@ -43,6 +43,7 @@ sockets = [
     # By name: this app knows none of those above it.
     path("ws/p/<slug:slug>/", URLRouter(import_string("sandboxes.sockets.sockets"))),
     path("ws/p/<slug:slug>/", URLRouter(import_string("workflows.sockets.sockets"))),
+    path("ws/p/<slug:slug>/", URLRouter(import_string("issues.sockets.sockets"))),
     re_path("", unknown),
 ]
 portal = ProtocolTypeRouter(

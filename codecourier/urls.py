@@ -42,6 +42,7 @@ urlpatterns = [
     path("p/<slug:slug>/", include("sandboxes.urls")),
     path("p/<slug:slug>/", include("personas.urls")),
     path("p/<slug:slug>/", include("workflows.urls")),
+    path("p/<slug:slug>/", include("issues.urls")),
     path("admin/", admin.site.urls),
 ]
 

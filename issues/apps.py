@@ -19,3 +19,4 @@ class IssuesConfig(AppConfig):
         registries.sweepers[self.get_model("IssueSession")] = import_string("issues.tasks.advance_session")
         registries.sweepers[self.get_model("Chain")] = import_string("issues.tasks.advance_chain")
         registries.chores.append(import_string("issues.work.sweep"))
+        import_string("issues.panels.register")()

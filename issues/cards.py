@@ -1,19 +1,18 @@
 """What is done to cards: made, placed, ranked, closed, opened again, merged."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 
-from codecourier import live
 from codecourier.models import Project, User
 from sandboxes.turns import NotPossible
 
-from .models import Issue, Note
-from .models.card import BAND, Priority
+from .models import PRIORITIES, Issue, Note, Priority
+from .models.card import BAND
 
 S = Issue.Status
 # Between two places there is always another, until they are so near.
@@ -106,6 +105,38 @@ def place(issue: Issue, before: Issue | None, after: Issue | None) -> None:
     issue.refresh_from_db()
 
 
+def drop(issue: Issue, user: User, *, to: str, step: str, before: Issue | None, after: Issue | None) -> None:
+    """What dropping a card asks for: another status or priority, and a place between two others.
+
+    `to` is a status or the name of a priority, empty for a place alone; `step` (up, down) is a place by itself.
+    Dropped among those that run, it is left where it is: a run needs more than a place. NotPossible for what can't be.
+    """
+    if to in DROPS and to != issue.status:
+        DROPS[to](issue, user)
+    elif to in PRIORITIES:
+        prioritise(issue, user, PRIORITIES[to])
+    elif to == S.FAILED and to != issue.status:
+        raise NotPossible("Only a run can fail a card.")
+    if step in {"up", "down"}:
+        before, after = beside(issue, step)
+    if before or after:
+        place(issue, before, after)
+
+
+def beside(issue: Issue, step: str) -> tuple[Issue | None, Issue | None]:
+    """The two cards of its column that it comes between by one step; none where it is the first or last."""
+    rows = Issue.objects.cards().filter(project=issue.project_id, status=issue.status)
+    if step == "up":
+        near = list(rows.filter(_beyond(issue, "lt")).order_by("-rank", "-pk")[:2])
+        return (near[1] if len(near) > 1 else None, near[0]) if near else (None, None)
+    near = list(rows.filter(_beyond(issue, "gt")).order_by("rank", "pk")[:2])
+    return (near[0], near[1] if len(near) > 1 else None) if near else (None, None)
+
+
+def _beyond(issue: Issue, which: str) -> Q:
+    return Q(**{f"rank__{which}": issue.rank}) | Q(**{"rank": issue.rank, f"pk__{which}": issue.pk})
+
+
 def _ranks(*around: Issue | None) -> list[Decimal | None]:
     known = dict(Issue.objects.filter(pk__in=[row.pk for row in around if row]).values_list("pk", "rank"))
     return [known.get(row.pk) if row else None for row in around]
@@ -150,6 +181,9 @@ def complete(issue: Issue, user: User) -> None:
     move(issue, user, S.COMPLETED, "Marked as completed")
 
 
+DROPS: dict[str, Callable[[Issue, User], None]] = {S.NEW: reopen, S.COMPLETED: complete, S.CLOSED: close}
+
+
 def keep(issue: Issue, user: User) -> None:
     """It is no duplicate; NotPossible when that is decided already."""
     with transaction.atomic():
@@ -192,8 +226,3 @@ def each(rows: QuerySet[Issue], act: Any) -> tuple[int, list[str]]:
         except NotPossible as error:
             refused.append(str(error))
     return done, refused
-
-
-def nudge_all(issues: Iterable[Issue]) -> None:
-    """Tell whoever shows them."""
-    live.nudge(*dict.fromkeys(topic for issue in issues for topic in issue.topics()))

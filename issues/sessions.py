@@ -10,7 +10,7 @@ from django.utils import timezone
 from codecourier.models import Notification, Project
 from personas import briefing
 from sandboxes import contracts, fleet
-from sandboxes.models import Kind, Sandbox, SessionConfig, Template, Turn
+from sandboxes.models import Kind, SessionConfig, Template, Turn
 from sandboxes.reasons import Reason
 
 from .models import IssueSession
@@ -155,12 +155,3 @@ def outcome(session: IssueSession) -> str:
 def counted(number: int, word: str) -> str:
     """`1 issue`, `2 issues`."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def activity(sandbox: Sandbox | None, most: int = 8) -> list[tuple[str, dict[str, Any]]]:
-    """The last things that its agent did, the newest last."""
-    turn = sandbox.turns.filter(job__isnull=False).select_related("job").last() if sandbox else None
-    if turn is None or turn.job is None:
-        return []
-    rows = turn.job.transcript.filter(kind__in=["tool_call", "text", "error"]).order_by("-seq")[:most]
-    return [(row.kind, row.data) for row in reversed(rows)]

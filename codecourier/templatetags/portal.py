@@ -14,11 +14,11 @@ register = template.Library()
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 COLOURS = {
-    **dict.fromkeys(["running", "succeeded", "completed", "success", "open", "pushed"], "green"),
-    **dict.fromkeys(["creating", "pending", "starting", "info", "pushing"], "blue"),
+    **dict.fromkeys(["running", "succeeded", "completed", "success", "open", "pushed", "done", "approved"], "green"),
+    **dict.fromkeys(["creating", "pending", "starting", "info", "pushing", "new"], "blue"),
     "merged": "purple",
-    **dict.fromkeys(["paused", "stopping", "pausing", "interrupted", "warning"], "yellow"),
-    **dict.fromkeys(["error", "failed", "lost", "blocked"], "red"),
+    **dict.fromkeys(["paused", "stopping", "pausing", "interrupted", "warning", "answered"], "yellow"),
+    **dict.fromkeys(["error", "failed", "lost", "blocked", "stopped"], "red"),
 }
 SMALLEST = Decimal("0.0001")
 MOVING = frozenset({"creating", "running", "starting", "stopping", "pausing", "pushing"})
