@@ -29,8 +29,8 @@ class IssueSettings(models.Model):
     threshold = models.PositiveSmallIntegerField(
         "duplicate from (%)", default=45,
         validators=[
-            MinValueValidator(10, "Allowed is 10 to 100 %%."),
-            MaxValueValidator(100, "Allowed is 10 to 100 %%."),
+            MinValueValidator(10, "Allowed is 10 to 100 percent."),
+            MaxValueValidator(100, "Allowed is 10 to 100 percent."),
         ],
         help_text="A new card that shares a file with a known one, and this much of title and text, is set apart.",
     )  # fmt: skip

@@ -313,5 +313,5 @@ def test_settings_are_saved_for_both_kinds(owner: User, member_client: Client, s
     assert SessionConfig.of(shop, Kind.ANSWERING).prompt == "Theirs."
     refused = client.post(address, {**said, "threshold": "5", "most": "101"})
     assert refused.status_code == 422
-    assert "Allowed is 10 to 100 %." in refused.content.decode()
+    assert "Allowed is 10 to 100 percent." in refused.content.decode()
     assert member_client.get(address).status_code == 404
