@@ -52,10 +52,10 @@ class AgentStack(Stack):
 
 
 @contextmanager
-def running(state: Path) -> Iterator[AgentStack]:
+def running(state: Path, **env: str) -> Iterator[AgentStack]:
     """Everything but the web process, which no turn needs."""
     with ModelServer.running() as server, own_database(state) as url:
-        stack = AgentStack(state, url, server)
+        stack = AgentStack(state, url, server, **env)
         try:
             stack.start("host", "worker", "relay")
             yield stack

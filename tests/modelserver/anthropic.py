@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .dialect import Answer, Conversation, Frame, Usage, pieces
-from .script import scripted
+from .script import asked
 from .tools import Call, Tool
 
 KINDS = {
@@ -29,9 +29,9 @@ class Anthropic:
             if message["role"] == "assistant":
                 done += any(block["type"] == "tool_use" for block in blocks)
                 continue
-            texts = [block["text"] for block in blocks if block["type"] == "text" and scripted(block["text"])]
-            if texts:
-                prompt, done = texts[-1], 0
+            for block in blocks:
+                if block["type"] == "text" and (found := asked(block["text"], prompt)) is not None:
+                    prompt, done = found, 0
         tools = {tool["name"]: Tool(tool["name"], tool.get("input_schema", {})) for tool in body.get("tools", [])}
         return Conversation(body["model"], prompt, done, tools, bool(body.get("stream")))
 

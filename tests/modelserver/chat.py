@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .dialect import Answer, Conversation, Frame, Usage, pieces
-from .script import scripted
+from .script import asked
 from .tools import Tool
 
 
@@ -21,8 +21,8 @@ class Chat:
         prompt, done = "", 0
         for message in body["messages"]:
             text = _text(message.get("content"))
-            if message["role"] == "user" and scripted(text):
-                prompt, done = text, 0
+            if message["role"] == "user" and (found := asked(text, prompt)) is not None:
+                prompt, done = found, 0
             done += bool(message["role"] == "assistant" and message.get("tool_calls"))
         functions = [tool["function"] for tool in body.get("tools") or [] if tool["type"] == "function"]
         tools = {one["name"]: Tool(one["name"], one.get("parameters", {})) for one in functions}

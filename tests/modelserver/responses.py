@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 from .dialect import Answer, Conversation, Frame, Usage, pieces
-from .script import scripted
+from .script import asked
 from .tools import Call, Tool
 
 CALLS = ("function_call", "custom_tool_call", "local_shell_call")
@@ -24,8 +24,8 @@ class Responses:
             items = [{"role": "user", "content": items}]
         for item in items:
             text = _text(item.get("content"))
-            if item.get("role") == "user" and scripted(text):
-                prompt, done = text, 0
+            if item.get("role") == "user" and (found := asked(text, prompt)) is not None:
+                prompt, done = found, 0
             done += item.get("type") in CALLS
         tools = {tool["name"]: tool for tool in _tools(body, items) if tool["type"] in ("function", "custom")}
         offered = {name: Tool(name, tool.get("parameters")) for name, tool in tools.items()}

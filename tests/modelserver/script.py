@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field, replace
 
 DIRECTIVE = re.compile(r"\[\[(\w+)(?::\s*(.*?))?\s*\]\]", re.DOTALL)
+# How the portal asks for an answer once more (`sandboxes.contracts`).
+MENDS = "Your answer can't be used:"
 FAILURES = ("fail", "cut", "stall", "hang", "broken")
 ACTIONS = ("shell", "write", "tool")
 
@@ -31,6 +33,14 @@ class Step:
 def scripted(text: str) -> bool:
     """Whether a text holds directives."""
     return bool(DIRECTIVE.search(text))
+
+
+def asked(text: str, before: str) -> str | None:
+    """The prompt that a user's text stands for: itself, or what `before` has after `[[mend]]` when an answer is asked
+    for once more; None for a text that asks for nothing."""
+    if scripted(text):
+        return text
+    return before.partition("[[mend]]")[2] if MENDS in text and "[[mend]]" in before else None
 
 
 def steps(prompt: str) -> list[Step]:
