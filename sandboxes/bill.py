@@ -46,6 +46,8 @@ class Bill:
     # The same by turn, as far as it is settled, and the one that the machine works for since then.
     of_turns: Mapping[int, Cost] = field(default_factory=dict)
     works_for: int | None = None
+    # What it was made from, for whoever shows them beside it.
+    phases: Sequence[Phase] = ()
 
     @property
     def total(self) -> Cost:
@@ -76,7 +78,7 @@ def bill(
     prices: Prices | None = None,
 ) -> Bill:
     """The bill of a sandbox with all its turns, in their order, phases and moves; `prices` that recall it."""
-    prices, turns, now = prices or Prices.recalling(sandbox), list(turns), timezone.now()
+    prices, turns, now, phases = prices or Prices.recalling(sandbox), list(turns), timezone.now(), list(phases)
     found = list[Line]()
     for number, turn in enumerate(turns, 1):
         turn.sandbox = sandbox
@@ -95,6 +97,7 @@ def bill(
         per_second=prices.machine(sandbox, [Piece(now - SECOND, now, IDLE)], now).usd if going else Decimal(0),
         of_turns=of_turns([*((line.turn, line.cost) for line in found), *over]),
         works_for=going.turn.pk if going and going.turn else None,
+        phases=phases,
     )
 
 
@@ -112,6 +115,10 @@ def bills(sandboxes: Sequence[Sandbox]) -> dict[int, Bill]:
     ids, prices = [sandbox.pk for sandbox in sandboxes], Prices.recalling(*sandboxes)
     told = Turn.objects.filter(sandbox__in=ids).select_related("job").defer("prompt", "answer", "job__draft")
     turns = grouped(told, "sandbox_id")
+    running = [turn for of in turns.values() for turn in of if turn.status == Turn.Status.RUNNING and turn.job_id]
+    so_far = transcripts.usages([turn.job_id for turn in running if turn.job_id])
+    for turn in running:
+        turn.__dict__["so_far"] = so_far.get(turn.job_id or 0)
     phases = grouped(Phase.objects.filter(sandbox__in=ids), "sandbox_id")
     moves = grouped(Transition.objects.filter(kind=Sandbox._meta.label_lower, object_id__in=ids), "object_id")
     return {
@@ -143,5 +150,5 @@ def used(turn: Turn) -> Mapping[str, Mapping[str, int]] | None:
     if turn.job is None or not AGENTS[turn.sandbox.tool].structured:
         return {}
     if turn.status == Turn.Status.RUNNING:
-        return transcripts.usage(turn.job) or {}
+        return (turn.__dict__["so_far"] if "so_far" in turn.__dict__ else transcripts.usage(turn.job)) or {}
     return turn.usage if isinstance(turn.usage, dict) else None

@@ -1,6 +1,6 @@
 """What the stored events of a job say: how it ended, what it used, where its conversation goes on."""
 
-from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 from .agents import Found
@@ -32,11 +32,17 @@ def stderr(job: Job) -> str:
 
 def usage(job: Job) -> dict[str, dict[str, int]] | None:
     """Tokens by model; None where the agent told none."""
-    total: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(TOKENS, 0))
-    for data in Event.objects.filter(job=job, kind="usage").values_list("data", flat=True):
+    return usages([job.pk]).get(job.pk)
+
+
+def usages(jobs: Collection[int]) -> dict[int, dict[str, dict[str, int]]]:
+    """The same of many, by their ids, with one question; without those that told none."""
+    found: dict[int, dict[str, dict[str, int]]] = {}
+    for job, data in Event.objects.filter(job__in=jobs, kind="usage").values_list("job_id", "data") if jobs else ():
+        total = found.setdefault(job, {}).setdefault(str(data.get("model") or ""), dict.fromkeys(TOKENS, 0))
         for name in TOKENS:
-            total[str(data.get("model") or "")][name] += count(data.get(name))
-    return dict(total) or None
+            total[name] += count(data.get(name))
+    return found
 
 
 def count(value: Any) -> int:
