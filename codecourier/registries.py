@@ -95,6 +95,8 @@ seeds: list[Callable[[], Any]] = []
 additions: list[Callable[[Any, str], Iterable[Addition]]] = []
 # Each is called with sandboxes of one project: what is to be said of them, by their numbers.
 remarks: list[Callable[[Sequence[Any]], Mapping[int, Remark]]] = []
+# Each is called with a run of a workflow: what started it, where that app knows, with its address.
+origins: list[Callable[[Any], Remark | None]] = []
 # What answers by contract look like: pydantic models by name; see `sandboxes.contracts`.
 contracts: dict[str, type[BaseModel]] = {}
 # What things cost: each is called with a service and a model (empty for machine time) and returns what answers, for any

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.utils import timezone
 
+from codecourier.models import User
 from sandboxes.models import PullRequest, Sandbox
 from sandboxes.publishing import pulls
 from sandboxes.turns import NotPossible
@@ -103,6 +104,15 @@ def published(run: Run, move: Finish) -> str | None:
 
 def publish(run: Run, move: Finish, asked: str) -> str | None:
     """Have the branch pushed, and a pull request opened where that is possible."""
+    try:
+        push(run, run.created_by, request=asked == Publish.REQUEST, draft=move.reason == Reason.NOT_APPROVED or None)
+    except NotPossible as error:
+        return str(error)
+    return None
+
+
+def push(run: Run, user: User | None, *, request: bool, draft: bool | None = None) -> None:
+    """The run's result on its branch, with a pull request where that is asked for and possible; NotPossible."""
     checkpoint = run.checkpoint
     assert checkpoint  # noqa: S101 - asked before
     sandbox = checkpoint.sandbox
@@ -110,16 +120,11 @@ def publish(run: Run, move: Finish, asked: str) -> str | None:
         # A chosen candidate's work goes on as the run's.
         Sandbox.objects.filter(pk=sandbox.pk).update(work_branch=run.work_branch)
         sandbox.work_branch = run.work_branch
-    request = asked == Publish.REQUEST and pulls.at_github(run.project, run.repository_url) is not None
-    draft = True if move.reason == Reason.NOT_APPROVED else None
-    try:
-        pulls.publish(
-            sandbox, run.created_by, request=request, draft=draft, checkpoint=checkpoint,
-            title=report.title(run), body=report.body(run),
-        )  # fmt: skip
-    except NotPossible as error:
-        return str(error)
-    return None
+    request = request and pulls.at_github(run.project, run.repository_url) is not None
+    pulls.publish(
+        sandbox, user, request=request, draft=draft, checkpoint=checkpoint,
+        title=report.title(run), body=report.body(run),
+    )  # fmt: skip
 
 
 def cancel(run: Run) -> None:

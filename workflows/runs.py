@@ -93,7 +93,9 @@ def cancel(run: Run, user: User | None) -> None:
 
 
 def again(run: Run, user: User | None, *, request_key: str | None = None) -> Run:
-    """The same once more: by the same manifest, from the same commit."""
+    """The same once more: by the same manifest, from the same commit. The same key again gives the run made first."""
+    if request_key and (known := Run.objects.filter(project=run.project, request_key=request_key).first()):
+        return known
     return enqueue(copy(run, user, request_key, base_commit=run.base_commit), pictures.files(run))
 
 
@@ -158,6 +160,17 @@ def ask_score(run: Run, user: User | None) -> None:
             finishing.evaluate(run)
 
 
+def publish(run: Run, user: User | None, *, request: bool) -> None:
+    """Push the branch of a run that is over, with a pull request or without one; NotPossible without work."""
+    if not run.final:
+        raise NotPossible("This run is not over yet. Its branch is pushed when it is.")
+    if run.checkpoint is None or run.checkpoint_id == run.continues_id:
+        raise NotPossible("This run left no work that could be pushed.")
+    if not run.repository_url:
+        raise NotPossible("This run has no repository, so there is nowhere to push its branch to.")
+    finishing.push(run, user, request=request)
+
+
 def active(run: Run) -> Sandbox | None:
     """The sandbox that a message goes to: the one at work, else the newest that lives."""
     alive = run.sandboxes.alive().exclude(wanted="kill").order_by("-id")
@@ -171,9 +184,14 @@ def follow_up(run: Run, user: User, message: str, files: Sequence[UploadedFile] 
     sandbox = active(run) if not run.final else None
     if sandbox:
         return turns.send(sandbox, user, message, files=files)
+    if not run.final:
+        raise NotPossible("No agent of this run is there yet. Send it again when its first machine is made.")
     if run.checkpoint is None:
         raise NotPossible("This run left no work to go on from. Run it again.")
-    spec = next(step for step in reversed(run.manifest["steps"]) if step["writes"] and step["tool"] != "script")
+    writers = (step for step in reversed(run.manifest["steps"]) if step["writes"] and step["tool"] != "script")
+    spec = next(writers, None)
+    if spec is None:
+        raise NotPossible("No agent of this run changes code, so there is none to go on with.")
     made = fleet.launch(
         run.project, user, template=Template.objects.get(pk=spec["template"]), prompt=message, files=files,
         repository_url=run.repository_url, branch=run.branch, setup_script=run.setup_script, continues=run.checkpoint,

@@ -2,8 +2,9 @@
 
 from django.urls import path
 
-from .consumers import RunListConsumer
+from .consumers import RunConsumer, RunListConsumer
 
 sockets = [
     path("runs/", RunListConsumer.as_asgi()),
+    path("runs/<int:pk>/", RunConsumer.as_asgi()),
 ]

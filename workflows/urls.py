@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import builder, launching, run, runs
+from .views import builder, changes, launching, run, runs
 
 app_name = "workflows"
 urlpatterns = [
@@ -16,5 +16,8 @@ urlpatterns = [
     path("runs/", runs.index, name="runs"),
     path("runs/bulk/", runs.bulk, name="runs-bulk"),
     path("runs/<int:pk>/", run.detail, name="run"),
+    path("runs/<int:pk>/changes/", changes.index, name="run-changes"),
+    path("runs/<int:pk>/changes/file/", changes.one, name="run-changes-file"),
+    path("runs/<int:pk>/changes/patch/", changes.patch, name="run-patch"),
     path("runs/<int:pk>/<slug:verb>/", run.do, name="run-do"),
 ]
