@@ -44,6 +44,7 @@ sockets = [
     path("ws/p/<slug:slug>/", URLRouter(import_string("sandboxes.sockets.sockets"))),
     path("ws/p/<slug:slug>/", URLRouter(import_string("workflows.sockets.sockets"))),
     path("ws/p/<slug:slug>/", URLRouter(import_string("issues.sockets.sockets"))),
+    path("ws/p/<slug:slug>/", URLRouter(import_string("learnings.sockets.sockets"))),
     re_path("", unknown),
 ]
 portal = ProtocolTypeRouter(

@@ -43,6 +43,7 @@ urlpatterns = [
     path("p/<slug:slug>/", include("personas.urls")),
     path("p/<slug:slug>/", include("workflows.urls")),
     path("p/<slug:slug>/", include("issues.urls")),
+    path("p/<slug:slug>/", include("learnings.urls")),
     path("admin/", admin.site.urls),
 ]
 

@@ -21,6 +21,7 @@ from django.conf import settings
 
 from codecourier import postgres
 from codecourier.models import Membership, Project, User
+from learnings.models import LearningSettings
 from sandboxes import fleet, stock
 from sandboxes.models import Sandbox, Template
 from tests import migrated
@@ -170,6 +171,8 @@ class Stack:
         user = User.objects.create_user(f"{mark}@example.com", "open sesame", name="Olga Owner")
         project = Project.objects.create(name=f"Project {mark}", slug=f"p-{mark}", **fields)
         Membership.objects.create(project=project, user=user, role="owner")
+        # Sessions that read what ended would be machines that no test waits for; those that want one ask for it.
+        LearningSettings.objects.create(project=project, when=LearningSettings.When.NEVER)
         return project, user
 
     def launch(self, project: Project, prompt: str, **fields: Any) -> Sandbox:

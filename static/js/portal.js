@@ -54,6 +54,7 @@
     else if (event.key === "c") follow(event, document.querySelector("[data-create]"));
     else if (event.key === "/") focusOn(event, document.getElementById("search"));
     else if (event.key === "?") show("help");
+    else follow(event, document.querySelector(`[data-key="${CSS.escape(event.key)}"]`));
   }
 
   function sendForm(event) {

@@ -7,6 +7,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from codecourier.models import Project, User
+from learnings import compiling
+from learnings.models import Extraction, Lesson
 from personas import library
 from personas.models import Asset, Persona
 from sandboxes import attachments, fleet
@@ -51,7 +53,18 @@ def subject(route: str, sandbox: Sandbox) -> int:
             library.save(asset, None, {asset.main: b"text"}, 0)
             library.publish(asset, None)
         return asset.pk
+    if "/learnings/" in route and "/read/" not in route:
+        return learned(sandbox, "/sessions/" in route)
     return sandbox.pk
+
+
+def learned(sandbox: Sandbox, reading: bool) -> int:
+    """A lesson that is compiled, or the reading that it came from."""
+    lesson, made = Lesson.objects.get_or_create(project=sandbox.project, trigger="Always", status="approved")
+    if made:
+        compiling.compile_now(sandbox.project, None)
+    row, _ = Extraction.objects.get_or_create(project=sandbox.project, key=f"sandbox-{sandbox.pk}", status="done")
+    return row.pk if reading else lesson.pk
 
 
 def attachment(sandbox: Sandbox) -> Attachment:

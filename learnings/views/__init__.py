@@ -1,0 +1,1 @@
+"""Pages of lessons, of compiled versions and of the sessions that propose lessons."""
