@@ -252,8 +252,9 @@ def run(sandbox: Sandbox) -> None:
         keep(sandbox)
     cross_session(sandbox)
     turns.advance(sandbox)
-    if over(sandbox):
-        stop(sandbox, None, Reason.FINISHED)
+    starved = turns.starved(sandbox)
+    if starved or over(sandbox):
+        stop(sandbox, None, Reason.MEMORY if starved else Reason.FINISHED)
         end(sandbox)
         return
     # As it is by now: somebody may have come meanwhile.

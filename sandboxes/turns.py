@@ -144,10 +144,18 @@ def advance(sandbox: Sandbox) -> None:
     turn = sandbox.turns.filter(status=T.RUNNING).select_related("job").first()
     if turn and not settle(turn, sandbox):
         return
+    if starved(sandbox):
+        return
     taking.advance(sandbox)
     following = sandbox.turns.filter(status=T.QUEUED).order_by("position", "pk").first()
     if following and admitted(following, sandbox) and begin(following, sandbox):
         settle(following, sandbox)
+
+
+def starved(sandbox: Sandbox) -> bool:
+    """Whether the memory was not enough for the last turn: then there is no other, only its work to be saved."""
+    last = sandbox.turns.exclude(status=T.QUEUED).order_by("position", "pk").last()
+    return last is not None and last.reason == Reason.MEMORY
 
 
 def admitted(turn: Turn, sandbox: Sandbox) -> bool:

@@ -164,7 +164,10 @@ def fail(row: Checkpoint, sentence: str) -> None:
 
 
 def close(sandbox: Sandbox) -> None:
-    """The machine is over: what was still to be saved is not."""
+    """The machine is over: what was still to be saved is not, nor what the last turn has done since the last time."""
+    last = sandbox.turns.filter(started_at__isnull=False).order_by("position", "pk").last()
+    if last and not sandbox.reads_only and not sandbox.checkpoints.filter(created_at__gt=last.started_at).exists():
+        plan(sandbox, Checkpoint.Cause.END)
     for row in sandbox.checkpoints.open():
         fail(row, f"The machine was gone before it was saved. {standing(sandbox)}")
 

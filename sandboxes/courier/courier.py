@@ -59,12 +59,15 @@ COALESCE_S = 0.02
 TICK_S = 0.25
 DRAIN_S = 0.5  # for pipes that a background child holds open after the command
 LEFTOVER_S = 2.0  # from TERM to KILL for such children
+MEMORY_GRACE_S = 1.0  # the machine will not live long
 PAUSE_S = 2.0  # a longer step of the clock means that the machine was frozen
 RESERVE = 64 * 1024  # kept free on disk for the exit record
 CHUNK = 1024 * 1024
 HEARTBEAT_S = 5.0
 ALLOWED = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")  # in a job id
 MARK = "CODECOURIER_JOB"  # in the environment of every command, so that recovery knows its own
+# Written by a host whose machines share one kernel, so that its own counters of such kills say too much.
+OUT_OF_MEMORY = "/run/envd/out-of-memory"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 MESSAGES = {
     "deadline": "The command ran longer than its limit of {deadline_s:g} s and was stopped.",
@@ -371,7 +374,7 @@ class Supervisor:
         self.pump(lambda: not self.streams, DRAIN_S)
         self.clear_leftovers()
         self.pump(lambda: not self.streams, DRAIN_S)
-        self.conclude(oom_kills() > oom_before)
+        self.conclude(oom_kills() > oom_before or os.path.exists(OUT_OF_MEMORY))
         self.sink()
 
     def listen(self) -> None:
@@ -616,9 +619,11 @@ class Supervisor:
                 self.status = status
 
     def watch(self) -> None:
-        """Deadline, silence and size limits; the KILL after a TERM that didn't help."""
+        """Deadline, silence, size and memory limits; the KILL after a TERM that didn't help."""
         if self.status is not None or self.pid is None:
             return
+        if not self.reason and os.path.exists(OUT_OF_MEMORY):
+            self.stop("memory", MEMORY_GRACE_S)
         spec = self.spec
         if self.reason:
             if self.active >= self.kill_at:

@@ -24,6 +24,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--sample-seconds", type=float, default=Settings.sample_seconds, help="time between metrics samples"
     )
     parser.add_argument(
+        "--memory-grace", type=float, default=Settings.memory_grace,
+        help="seconds that a sandbox lives on when its memory was not enough",
+    )  # fmt: skip
+    parser.add_argument(
         "--tools", type=Path, metavar="DIR", help="folder of programs that every sandbox sees, read-only, at /opt/tools"
     )
     parser.add_argument(
@@ -44,6 +48,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
         disk_mb=options.disk_mb,
         pids=options.pids,
         sample_seconds=options.sample_seconds,
+        memory_grace=options.memory_grace,
         tools=options.tools.absolute() if options.tools else None,
         allow_private=tuple(options.allow_private),
         kill_on_exit=options.kill_on_exit,

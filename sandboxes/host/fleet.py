@@ -194,7 +194,7 @@ class Fleet:
             await self.finish(sandbox, "memory" if sandbox.machine.group.oom_kills() else "crashed")
 
     def notice_memory(self, sandbox: Sandbox) -> None:
-        """End it at once when the kernel reports that its memory limit was hit."""
+        """Hear of it when the kernel has killed something in it because its memory limit was hit."""
         event = sandbox.machine.group.oom_event()
         if event >= 0:
             asyncio.get_running_loop().add_reader(event, self.over_memory, sandbox, event)
@@ -202,8 +202,18 @@ class Fleet:
 
     def over_memory(self, sandbox: Sandbox, event: int) -> None:
         asyncio.get_running_loop().remove_reader(event)
+        self.starve(sandbox)
+
+    def starve(self, sandbox: Sandbox) -> None:
+        """Its memory was not enough: it ends, but not before its owner could save the work."""
+        if sandbox.record.state is not State.DYING and not sandbox.starving:
+            sandbox.starve()
+            self.spawn(self.end_starved(sandbox))
+
+    async def end_starved(self, sandbox: Sandbox) -> None:
+        await wait_for(sandbox.gone, self.settings.memory_grace)
         if sandbox.record.state is not State.DYING:
-            self.spawn(self.finish(sandbox, "memory"))
+            await self.finish(sandbox, "memory")
 
     async def forget_event(self, sandbox: Sandbox, event: int) -> None:
         await sandbox.gone.wait()

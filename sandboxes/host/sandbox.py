@@ -1,7 +1,9 @@
 """One sandbox that the host looks after: its record, its machine and what hangs on it."""
 
 import asyncio
+import contextlib
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -18,6 +20,8 @@ from .record import Record, State
 from .settings import HostError
 
 HISTORY = 720
+# Known to the courier (sandboxes/courier/courier.py).
+MARK = "out-of-memory"
 # Sockets in the run folder, through which programs in the sandbox reach the outside.
 DOORS = {"egress.sock": Client, "gateway.sock": Caller}
 
@@ -33,6 +37,7 @@ class Sandbox:
     connections: set[asyncio.BaseTransport] = field(default_factory=set)
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=HISTORY))
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    starving: bool = False
 
     @property
     def id(self) -> str:
@@ -73,6 +78,13 @@ class Sandbox:
                 await self.machine.protect(path)
             except (OSError, HostError) as error:
                 raise Refused(500, str(error)) from None
+
+    def starve(self) -> None:
+        """Its memory was not enough: what runs in it is told by a file beside the daemon's socket."""
+        self.starving = True
+        # The folder is the sandbox's own to write in: whatever it may have put there is not followed.
+        with contextlib.suppress(OSError):
+            os.close(os.open(self.machine.run_folder / MARK, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644))
 
     async def pause(self) -> None:
         """Stop every process where it is. New traffic is refused first, open streams are cut last.

@@ -10,6 +10,7 @@ class Settings:
 
     `state` holds everything that outlives the process; two hosts never share one.
     `tools` is shown to every sandbox, read-only, at /opt/tools.
+    `memory_grace` is how long a sandbox lives on whose memory was not enough, for its owner to save the work.
     Sizes are MiB unless the name says otherwise, times are seconds.
     """
 
@@ -26,6 +27,7 @@ class Settings:
     longest_timeout: int = 24 * 3600
     boot_seconds: float = 20.0
     sample_seconds: float = 5.0
+    memory_grace: float = 10.0
     tools: Path | None = None
     allow_private: tuple[str, ...] = ()
     kill_on_exit: bool = False

@@ -49,11 +49,12 @@ def shorten_log(sandbox: Sandbox) -> None:
 
 
 async def guard_memory(fleet: Fleet) -> None:
-    """Without cgroup v1's event: end what went past its memory."""
+    """Without cgroup v1's event: end what went past its memory; where no kernel did, kill the largest in it."""
     while True:
         for sandbox in running(fleet):
             if await asyncio.to_thread(sandbox.machine.group.oom_kills):
-                fleet.spawn(fleet.finish(sandbox, "memory"))
+                fleet.starve(sandbox)
+                await asyncio.to_thread(sandbox.machine.group.relieve)
         await asyncio.sleep(WATCHDOG_SECONDS)
 
 

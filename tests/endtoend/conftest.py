@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connections
 
 from sandboxes import fleet
+from sandboxes.checkpoints.store import Store
 from sandboxes.models import Job, Output, Sandbox, Turn
 from tests.githubserver.contract import contract
 from tests.githubserver.server import GitHub, github
@@ -42,6 +43,13 @@ def printed(job: Job | None, *streams: int) -> bytes:
     """What is stored of a job's output, in order."""
     rows = Output.objects.filter(job=job, stream__in=streams or [1, 2, 3]).order_by("seq")
     return b"".join(bytes(data) for data in rows.values_list("data", flat=True))
+
+
+def saved(sandbox: Sandbox, path: str) -> str:
+    """A file as its last checkpoint has it."""
+    row = sandbox.checkpoints.stored().last()
+    assert row, [f"{row}: {row.status} {row.detail}" for row in sandbox.checkpoints.all()]
+    return Store.of(sandbox.project).git("show", f"{row.commit}:{path}").decode()
 
 
 def end(sandbox: Sandbox) -> None:

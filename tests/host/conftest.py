@@ -37,6 +37,8 @@ def host(tmp_path_factory: pytest.TempPathFactory, outside: int) -> Iterator[Hos
         "0.2",
         "--disk-mb",
         "300",
+        "--memory-grace",
+        "0.5",
         "--kill-on-exit",
         "--allow-private",
         f"127.0.0.1:{outside}",

@@ -41,7 +41,7 @@ def ordinary_host() -> Iterator[HostProcess]:
     os.chown(folder, NOBODY, NOBODY)
     script = opened([ROOT, Path(sys.prefix), Path(sys.base_prefix)])
     prefix = ("unshare", "--mount", "sh", "-c", script, "sh")
-    options = ("--pool", "0", "--disk-mb", "50", "--sample-seconds", "0.3", "--pids", "200")
+    options = ("--pool", "0", "--disk-mb", "50", "--sample-seconds", "0.3", "--pids", "200", "--memory-grace", "0.5")
     host = HostProcess(folder / "state", *options, prefix=prefix)
     yield host
     if host.process and host.process.poll() is None:

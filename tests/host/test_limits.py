@@ -35,9 +35,26 @@ def test_too_much_memory_ends_the_sandbox_with_that_reason(host: HostProcess) ->
 
 
 @needs_groups
+def test_a_starved_sandbox_lives_on_for_its_work_to_be_saved(host: HostProcess) -> None:
+    made = host.create("script-1c-256m")
+    # Whatever lies in the way of the mark is not followed.
+    made.commands.run("ln -s /home/user/evil /run/envd/out-of-memory; echo work > ~/work")
+    with pytest.raises(e2b.CommandExitException):
+        made.commands.run("python3 -c 'b = bytearray(900 << 20)'")
+    assert made.commands.run("cat ~/work; ls ~").stdout == "work\nwork\n"
+    assert eventually(lambda: host.reason(made.sandbox_id)) == "memory"
+    marked = host.create("script-1c-256m")
+    with pytest.raises(e2b.CommandExitException):
+        marked.commands.run("python3 -c 'b = bytearray(900 << 20)'")
+    assert marked.commands.run("ls /run/envd").stdout.split().count("out-of-memory") == 1
+    marked.kill()
+
+
+@needs_groups
 def test_files_in_memory_count_as_memory(host: HostProcess) -> None:
     made = host.create("script-1c-256m")
-    with pytest.raises((e2b.SandboxNotRunningException, e2b.CommandExitException)):
+    # Files stay when a process is killed for them: the kernel goes on until the sandbox's own daemon is dead.
+    with pytest.raises(e2b.SandboxException):
         made.commands.run("head -c 900M /dev/zero > /tmp/x")
     assert eventually(lambda: host.reason(made.sandbox_id)) == "memory"
 

@@ -66,6 +66,12 @@ class Bare:
         """No descriptor: the watchdog reads `oom_kills` instead."""
         return -1
 
+    def relieve(self) -> None:
+        """Kill the largest process while there is more than allowed, as a kernel would."""
+        if self.memory and self.memory_used() > self.memory:
+            pids = [pid for pid in self.pids() if pid != self.init]
+            processes.send(sorted(pids, key=lambda pid: processes.resident_bytes([pid]))[-1:], signal.SIGKILL)
+
     def memory_used(self) -> int:
         return processes.resident_bytes(self.pids())
 

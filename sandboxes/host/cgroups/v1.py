@@ -84,6 +84,9 @@ class Version1:
             (self.memory / "cgroup.event_control").write_text(f"{event} {control.fileno()}")
         return event
 
+    def relieve(self) -> None:
+        """The kernel has done it."""
+
     def memory_used(self) -> int:
         return max(0, read_number(self.memory / "memory.usage_in_bytes") - self.memory_cache())
 

@@ -76,6 +76,9 @@ class Version2:
         """No descriptor: the watchdog reads `oom_kills` instead."""
         return -1
 
+    def relieve(self) -> None:
+        """The kernel has done it."""
+
     def memory_used(self) -> int:
         return max(0, read_number(self.folder / "memory.current") - self.memory_cache())
 
