@@ -73,7 +73,18 @@ class Remark:
     word: str = ""
 
 
+@dataclass(frozen=True)
+class Banner:
+    """What everybody in a project should know while it lasts: a level as of notifications, a sentence, where to go."""
+
+    level: str
+    text: str
+    url: str
+
+
 panels: list[Panel] = []
+# Each is called with a project, for every page of it.
+banners: list[Callable[[models.Model], Iterable[Banner]]] = []
 # By the last part of their address.
 tabs: dict[str, Tab] = {}
 # Each is called with a project.
@@ -110,3 +121,6 @@ ledgers: list[Callable[[Collection[int]], Mapping[str, Decimal | None]]] = []
 refusals: list[Callable[[Any, Any, Mapping[str, Any]], str]] = []
 # The same for a turn that is about to run: what admits it may set something aside for it.
 admissions: list[Callable[[Any], str]] = []
+# How iterations of runs were judged: each is called with ids of runs and returns, by (run, iteration), whether it was
+# approved.
+verdicts: list[Callable[[Sequence[int]], Mapping[tuple[int, int], bool]]] = []

@@ -41,6 +41,12 @@ class Shell:
         return [panel for panel in sorted(registries.panels) if allowed.get(panel.needs, True)]
 
     @cached_property
+    def banners(self) -> list[registries.Banner]:
+        """What everybody in the project should know now."""
+        project = self.project
+        return [shown for banner in registries.banners for shown in banner(project)] if project else []
+
+    @cached_property
     def running(self) -> int:
         """How much of the project runs now."""
         project = self.project

@@ -39,6 +39,7 @@ urlpatterns = [
     path("p/<slug:slug>/settings/delete/", settings.delete, name="project-delete"),
     path("p/<slug:slug>/settings/<str:tab>/", settings.settings, name="settings-tab"),
     path("invitations/<str:token>/", members.invitation, name="invitation"),
+    path("", include("usage.urls")),
     path("p/<slug:slug>/", include("sandboxes.urls")),
     path("p/<slug:slug>/", include("personas.urls")),
     path("p/<slug:slug>/", include("workflows.urls")),

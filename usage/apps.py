@@ -14,6 +14,7 @@ class UsageConfig(AppConfig):
     def ready(self) -> None:
         """Answer what things cost, and start with the list prices."""
         registries.pricers.append(import_string("usage.prices.tariff"))
+        import_string("usage.panels.register")()
         registries.ledgers.append(import_string("usage.ledger.recorded"))
         import_string("usage.reactions.turn_moved")
         registries.refusals.append(import_string("usage.holding.refusal"))

@@ -37,6 +37,10 @@
     return new Date(iso).toLocaleTimeString("en-GB");
   }
 
+  // Days of reports begin where the viewer is.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+  document.cookie = `zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; SameSite=Lax${location.protocol === "https:" ? "; Secure" : ""}`;
+
   // Keys
 
   let waiting = 0;
