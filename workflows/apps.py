@@ -15,6 +15,7 @@ class WorkflowsConfig(AppConfig):
         """Tell lower apps what to sweep, what answers look like and what a new project gets."""
         import_string("workflows.reactions.turn_moved")
         registries.sweepers[self.get_model("Run")] = import_string("workflows.tasks.advance_run")
+        registries.sweepers[self.get_model("Schedule")] = import_string("workflows.tasks.fire_schedule")
         registries.newcomers.append(import_string("workflows.stock.welcome"))
         import_string("workflows.panels.register")()
         registries.contracts.update(import_string("workflows.contracts.CONTRACTS"))

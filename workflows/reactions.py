@@ -8,7 +8,7 @@ from codecourier.lifecycle import moved
 from sandboxes.models import Checkpoint, PullRequest, Sandbox, Turn
 
 from . import tasks
-from .models import Run
+from .models import Run, Schedule
 
 
 def poke(sandbox: Sandbox) -> None:
@@ -49,3 +49,11 @@ def run_moved(row: Run, **_: Any) -> None:
     """The end is told; the look that enqueues the rest comes with the lease's release."""
     if row.final:
         tasks.tell_run.enqueue(row.pk)
+
+
+@receiver(moved, sender=Run)
+def scheduled_run_moved(row: Run, **_: Any) -> None:
+    """The end of a run may be what the next one waits for, or one failure too many."""
+    pk = row.labels.get("schedule_id")
+    if row.final and isinstance(pk, int):
+        Schedule.poke(pk)

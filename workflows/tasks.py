@@ -1,11 +1,12 @@
 """Short steps for the worker: each claims its row first, so a second delivery does nothing twice."""
 
 from django.tasks import task
+from django.utils import timezone
 
 from codecourier.models import Notification
 
-from . import engine
-from .models import Run
+from . import engine, schedules
+from .models import Run, Schedule
 
 LEVELS = {
     Run.Status.COMPLETED: (Notification.Level.SUCCESS, "{run}: completed. {run.detail}"),
@@ -32,3 +33,11 @@ def tell_run(pk: int) -> None:
         run.created_by, f"run-{pk}-end", words.format(run=run)[:300], level=level, project=run.project,
         url=f"/p/{run.project.slug}/runs/{pk}/",
     )  # fmt: skip
+
+
+@task
+def fire_schedule(pk: int) -> None:
+    """Look whether its time has come."""
+    with Schedule.claim(pk) as schedule:
+        if schedule:
+            schedules.look(schedule, timezone.now())
