@@ -23,6 +23,15 @@ from .models.workflow import Configured, Publish
 MINUTE_MS = 60_000
 
 
+def cap() -> forms.DecimalField:
+    """What a run may cost."""
+    return forms.DecimalField(
+        label="At most (USD)", required=False, max_digits=10, decimal_places=2,
+        validators=[MinValueValidator(Decimal("0.01"), "Allowed is $0.01 or more.")],
+        help_text="It stops when it has cost this much. Empty: no limit of its own.",
+    )  # fmt: skip
+
+
 class Configuring(Dressed, forms.BaseForm):
     """What may be left open of a machine and a model; the time is asked for in minutes."""
 
@@ -59,11 +68,7 @@ class RunForm(Configuring, forms.ModelForm[Run]):
     publish = forms.ChoiceField(
         label="When it is completed", required=False, choices=[("", "As the workflow says"), *Publish.choices]
     )
-    cap_usd = forms.DecimalField(
-        label="At most (USD)", required=False, max_digits=10, decimal_places=2,
-        validators=[MinValueValidator(Decimal("0.01"), "Allowed is $0.01 or more.")],
-        help_text="It stops when it has cost this much. Empty: no limit of its own.",
-    )  # fmt: skip
+    cap_usd = cap()
     request_key = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     class Meta:

@@ -15,7 +15,7 @@ from sandboxes.models import PullRequest
 
 from . import costs, estimates
 from .filters import RunFilter
-from .models import Block, Run, Source, Step, Workflow
+from .models import Block, Firing, Run, Schedule, Source, Step, Workflow
 
 PAGE = 30
 RECENT = 10
@@ -145,6 +145,7 @@ def workflow(row: Workflow) -> dict[str, Any]:
         "told": histories([row])[0],
         "rows": recent,
         "estimate": estimates.of(row),
+        "schedules": row.schedules.all(),
         "people": User.objects.filter(pk__in=people.values("created_by")).order_by("name", "email")[:RECENT],
     }
 
@@ -153,3 +154,22 @@ def items(steps: Iterable[Step]) -> list[dict[str, Any]]:
     """Steps in order, those of one block together: {"block": Block | None, "steps": [...]}."""
     groups = groupby(steps, key=lambda step: step.block or step)
     return [{"block": key if isinstance(key, Block) else None, "steps": list(group)} for key, group in groups]
+
+
+def schedules(project: Project, params: QueryDict) -> dict[str, Any]:
+    """One page of schedules with how the last time of each went."""
+    rows = Schedule.objects.filter(project=project)
+    if text := params.get("q", "").strip():
+        rows = rows.filter(Q(name__icontains=text) | Q(prompt__icontains=text) | Q(workflow__name__icontains=text))
+    if params.get("paused"):
+        rows = rows.filter(paused_at__isnull=False)
+    page = Paginator(rows.select_related("workflow"), PAGE).get_page(params.get("page"))
+    shown = list(page.object_list)
+    newest = Firing.objects.filter(schedule__in=shown).order_by("schedule_id", "-planned_at").distinct("schedule_id")
+    last = {row.schedule_id: row for row in newest.select_related("run")}
+    for schedule in shown:
+        schedule.__dict__["last"] = last.get(schedule.pk)
+    return {
+        "project": project, "page": page, "rows": shown, "query": without(params, "page"),
+        "narrowed": bool(text or params.get("paused")),
+    }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import builder, changes, launching, run, runs
+from .views import builder, changes, launching, run, runs, schedules
 
 app_name = "workflows"
 urlpatterns = [
@@ -20,4 +20,9 @@ urlpatterns = [
     path("runs/<int:pk>/changes/file/", changes.one, name="run-changes-file"),
     path("runs/<int:pk>/changes/patch/", changes.patch, name="run-patch"),
     path("runs/<int:pk>/<slug:verb>/", run.do, name="run-do"),
+    path("schedules/", schedules.index, name="schedules"),
+    path("schedules/new/", schedules.new, name="schedule-new"),
+    path("schedules/preview/", schedules.look, name="schedule-preview"),
+    path("schedules/<int:pk>/", schedules.detail, name="schedule"),
+    path("schedules/<int:pk>/<slug:verb>/", schedules.do, name="schedule-do"),
 ]

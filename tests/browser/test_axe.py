@@ -63,7 +63,8 @@ def paths(project: Project, owner: User, sandbox: Sandbox) -> list[str]:
     inside = [
         "", "sandboxes/", "sandboxes/?trash=true", "sandboxes/new/", f"sandboxes/{sandbox.pk}/",
         *[f"sandboxes/{sandbox.pk}/?tab={tab}" for tab in TABS],
-        "pull-requests/", "runs/", "workflows/", *[f"workflows/{loop.pk}/{page}" for page in ("", "edit/", "run/")],
+        "pull-requests/", "runs/", "schedules/", "schedules/new/",
+        "workflows/", *[f"workflows/{loop.pk}/{page}" for page in ("", "edit/", "run/")],
         "personas/", "personas/new/", f"personas/{persona.pk}/", "assets/", "assets/new/", f"assets/{asset.pk}/",
         f"assets/{asset.pk}/versions/1/", "members/",
         *[f"settings/{tab}/" for tab in SETTINGS],

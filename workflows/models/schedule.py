@@ -167,5 +167,11 @@ class Firing(models.Model):
         ordering = ["-planned_at", "-id"]
         constraints = [models.UniqueConstraint(fields=["schedule", "planned_at"], name="one_firing_of_a_time")]
 
+    @property
+    def there(self) -> str:
+        """When it was, as a clock in the zone of its schedule shows it."""
+        zone = self.schedule.zone if self.schedule.zone in timing.zones() else "UTC"
+        return f"{self.planned_at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
+
     def __str__(self) -> str:
         return f"{self.schedule} at {self.planned_at:%Y-%m-%d %H:%M}: {self.get_outcome_display()}"
