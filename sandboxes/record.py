@@ -26,6 +26,8 @@ from .remarks import remarks
 USUAL_OF = 20
 USUAL_MIN = 3
 SLACK = timedelta(seconds=2)
+# Labels that say nothing to people, or what a remark says with a link.
+NUMBERS = {"run", "follows_run", "step", "step_kind", "candidate", "learnings"}
 PARTS = ("heading", "notice", "source", "timeline", "queue", "work", "facts")
 TABS = {
     "conversation": "Conversation",
@@ -74,6 +76,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         **work_of(sandbox),
         "last": next((turn for turn in reversed(turns) if turn.model or turn.effort), None),
         "remarks": remarks([sandbox])[sandbox.pk],
+        "labels": {name: said for name, said in sandbox.labels.items() if name not in NUMBERS and name[-3:] != "_id"},
     }
 
 

@@ -84,10 +84,11 @@ def length(run: Run) -> timedelta:
 
 
 def name(row: StepRun) -> str:
-    """What a lane is called."""
-    kind = "" if row.kind == StepRun.Kind.STEP else f" · {row.get_kind_display().lower()}"
-    kind = "" if row.kind == StepRun.Kind.EVALUATOR else kind
-    return f"{row.spec['name']}{kind}{f' {row.letter}' if row.letter else ''}"
+    """What a lane is called: tests and judges after the step that they are for."""
+    if row.kind in {StepRun.Kind.STEP, StepRun.Kind.EVALUATOR}:
+        return f"{row.spec['name']}{f' {row.letter}' if row.letter else ''}"
+    step = row.run.manifest["steps"][row.step]["name"]
+    return f"{step} {row.letter}: test" if row.letter else f"{step}: {row.get_kind_display().lower()}"
 
 
 def bars(scale: Scale, row: StepRun, boot: Sequence[Phase]) -> Iterable[Bar]:

@@ -1,7 +1,9 @@
-"""What this app adds to the frame: its entries in the navigation, what runs now."""
+"""What this app adds to the frame: its entries in the navigation, a part of the dashboard, links on its sandboxes."""
 
 from codecourier import registries
 from codecourier.registries import Panel
+
+from . import dashboard, origins
 
 PANELS = [
     Panel(order=22, title="Workflows", icon="route", url="workflows:list", key="w"),
@@ -12,3 +14,5 @@ PANELS = [
 def register() -> None:
     """Called once, when the app is ready."""
     registries.panels += PANELS
+    registries.cards.insert(0, dashboard.card)
+    registries.remarks.append(origins.remarks)

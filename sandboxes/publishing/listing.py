@@ -8,6 +8,7 @@ from django.http import QueryDict
 from django.template.loader import render_to_string
 
 from codecourier.models import Project
+from sandboxes import remarks
 from sandboxes.bill import bills
 from sandboxes.models import PullRequest
 
@@ -42,6 +43,7 @@ def listing(project: Project, params: QueryDict) -> dict[str, Any]:
     for row in shown:
         row.sandbox.project = project
         row.__dict__["cost"] = costs[row.sandbox_id].total
+    remarks.put([row.sandbox for row in shown])
     query = params.copy()
     query.pop("page", None)
     return {

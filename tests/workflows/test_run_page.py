@@ -455,9 +455,8 @@ def test_its_queries_do_not_grow_with_its_steps(member_client: Client, project: 
 def test_fifty_candidates_are_there_soon(member_client: Client, project: Project, claude: Template):
     run = large(project, claude, 10, 5)
     page(member_client, run)
-    began = time.perf_counter()
+    # The time that it computes, which a busy machine does not change: about 0.17 s, and the database takes 0.03 s.
+    began = time.thread_time()
     text = page(member_client, run)
-    took = time.perf_counter() - began
+    assert time.thread_time() - began < 0.3
     assert text.count('id="card-') == 10 * (5 + 5 + 2)
-    # On a busy machine; alone it is a fraction of that (docs/performance.md).
-    assert took < 3
