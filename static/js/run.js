@@ -27,6 +27,17 @@ function stay() {
   tell();
 }
 
+// A long pipeline begins where the step that is shown is.
+function find() {
+  const line = document.querySelector(".pipeline");
+  const card = line.querySelector(".is-shown");
+  if (!card) return;
+  const [outer, inner] = [line.getBoundingClientRect(), card.getBoundingClientRect()];
+  line.scrollLeft += Math.max(0, inner.right - outer.right + 16);
+  line.scrollTop += Math.max(0, inner.bottom - outer.bottom + 16);
+}
+
+find();
 panel.addEventListener("click", stay);
 panel.addEventListener("selectstart", stay);
 pane.addEventListener("touchmove", stay, { passive: true });
