@@ -513,6 +513,25 @@ def epitaph(provider: Provider, machine_id: str) -> str:
         return ""
 
 
+def ask_host(provider: Provider, machine_id: str, verb: str, body: Mapping[str, str], what: str) -> None:
+    """One of the local host's own verbs; Refused when it will never do it."""
+    request = urllib.request.Request(  # noqa: S310
+        f"{provider.api_url}/sandboxes/{machine_id}/{verb}",
+        json.dumps(dict(body)).encode(),
+        {"X-API-KEY": provider.api_key, "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=CREATE_SECONDS):  # noqa: S310
+            return
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read(2000).decode(errors="replace")
+        kind = {404: Gone, 500: Refused, 501: Refused}.get(error.code, ProviderError)
+        raise kind(f"Could not {what}: {said}") from error
+    except OSError as error:
+        raise ProviderError(f"Could not {what}: the local host did not answer.") from error
+
+
 def template_name(sandbox: Sandbox) -> str:
     """Cpu and memory are fixed when a template is built, so the size is part of its name."""
     return f"{sandbox.template.image}-{sandbox.cpu}c-{sandbox.memory_mb}m"

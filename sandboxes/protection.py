@@ -5,10 +5,6 @@ becomes a read-only mount, by somebody who is out of reach of what runs inside: 
 local host the host itself (`sandboxes.host.protect`).
 """
 
-import json
-import urllib.error
-import urllib.request
-
 from . import e2b, jobs
 from .models import Sandbox
 
@@ -27,24 +23,6 @@ def protect(sandbox: Sandbox) -> None:
     """From now on nothing in the machine changes the clone; once more does no harm."""
     provider, machine = e2b.provider_of(sandbox.project), e2b.machine_of(sandbox)
     if provider.name == e2b.LOCAL:
-        _ask_host(provider, machine.id)
+        e2b.ask_host(provider, machine.id, "protect", {"path": jobs.PROJECT}, WHAT)
     else:
         machine.run_as_root(AS_ROOT, WHAT, seconds=SECONDS)
-
-
-def _ask_host(provider: e2b.Provider, machine_id: str) -> None:
-    request = urllib.request.Request(  # noqa: S310
-        f"{provider.api_url}/sandboxes/{machine_id}/protect",
-        json.dumps({"path": jobs.PROJECT}).encode(),
-        {"X-API-KEY": provider.api_key, "Content-Type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310
-            return
-    except urllib.error.HTTPError as error:
-        with error:
-            said = error.read(2000).decode(errors="replace")
-        kind = {404: e2b.Gone, 500: e2b.Refused}.get(error.code, e2b.ProviderError)
-        raise kind(f"Could not {WHAT}: {said}") from error
-    except OSError as error:
-        raise e2b.ProviderError(f"Could not {WHAT}: the local host did not answer.") from error

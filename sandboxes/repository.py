@@ -6,7 +6,7 @@ remote ──fetch──> the portal's copy ──packs as they are──> the m
 import logging
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from .reasons import Reason
 
 logger = logging.getLogger(__name__)
 
-# Where the machine finds what is handed over.
+# Where the machine finds what is handed over, and the objects that the local host shows it in place of sending them.
 SHIPPED = f"{e2b.HOME}/.courier/repository.git"
+LENT = f"{e2b.HOME}/.courier/remote"
 QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new",
@@ -74,7 +75,7 @@ def hand_over(sandbox: Sandbox, since: datetime) -> Stand:
     """
     if sandbox.continues:
         with tempfile.TemporaryDirectory(prefix="courier-pack-") as place:
-            return Stand(ship(continued(sandbox, sandbox.continues, Path(place)), sandbox), shipped=True)
+            return Stand(go_on(sandbox, sandbox.continues, Path(place)), shipped=True)
     local = repositories.is_local(sandbox.repository_url)
     if sandbox.depth and not local:
         return Stand(True)
@@ -91,25 +92,31 @@ def hand_over(sandbox: Sandbox, since: datetime) -> Stand:
     if not found.done:
         return Stand(False, log=found.log)
     Store.of(sandbox.project).borrow(mirror.path)
+    return Stand(ship(Shipment(mirror.refs(), mirror.head), sandbox, mirror), shipped=True, log=found.log)
+
+
+def ship(shipment: Shipment, sandbox: Sandbox, mirror: Mirror | None) -> bool:
+    """Into the sandbox's machine, with all objects of the remote's copy; False when the rest comes at the next look."""
+    machine, most = e2b.machine_of(sandbox), e2b.longest_upload(sandbox.provider)
+    if mirror is None:
+        return shipping.ship(shipment, machine, SHIPPED, most)
+    if shipping.lend(mirror.path / "objects", sandbox, LENT):
+        return shipping.ship(replace(shipment, borrowed=LENT), machine, SHIPPED, most)
     with mirror.read():
-        return Stand(ship(Shipment(mirror.packs(), mirror.refs(), mirror.head), sandbox), shipped=True, log=found.log)
+        return shipping.ship(replace(shipment, packs=mirror.packs()), machine, SHIPPED, most)
 
 
-def ship(shipment: Shipment, sandbox: Sandbox) -> bool:
-    """Into the sandbox's machine; False when the rest comes at the next look."""
-    return shipping.ship(shipment, e2b.machine_of(sandbox), SHIPPED, e2b.longest_upload(sandbox.provider))
+def go_on(sandbox: Sandbox, checkpoint: Checkpoint, place: Path) -> bool:
+    """Ship the work of another machine, from the project's repository on the portal, with all that is of the remote.
 
-
-def continued(sandbox: Sandbox, checkpoint: Checkpoint, place: Path) -> Shipment:
-    """The work of another machine, from the project's repository on the portal, with all that is here of the remote.
-
-    What is not in packs of the remote's copy is packed in `place`.
+    What is not in the remote's copy is packed in `place`.
     """
     store, ref = Store.of(sandbox.project), ref_of(checkpoint.sandbox_id, checkpoint.pk)
     commit, mirror = store.commit_of(ref), Mirror(sandbox.project, sandbox.repository_url)
     if not commit:
         raise NoRepository("The work to go on from is not in the portal's repository any more.")
-    known = mirror.refs() if sandbox.repository_url and mirror.there else {}
+    copied = bool(sandbox.repository_url) and mirror.there
+    known = mirror.refs() if copied else {}
     refs = {name.replace("refs/heads/", "refs/remotes/origin/", 1): value for name, value in known.items()}
     # What a merging session has to merge is beside it.
     pull = PullRequest.objects.filter(sandbox=checkpoint.sandbox_id).first() if sandbox.kind == Kind.MERGING else None
@@ -121,8 +128,8 @@ def continued(sandbox: Sandbox, checkpoint: Checkpoint, place: Path) -> Shipment
     except git.GitError as error:
         raise NoRepository(f"The work to go on from is not in the portal's repository any more. {error}") from error
     refs = {name: value for name, value in refs.items() if value} | {branch: commit}
-    packs = mirror.packs() if known else []
-    return Shipment(packs, refs, f"ref: {branch}\n", made=made, shallow=store.cut(commit))
+    shipment = Shipment(refs, f"ref: {branch}\n", made=made, shallow=store.cut(commit))
+    return ship(shipment, sandbox, mirror if copied else None)
 
 
 CLONE = f"""{JOIN}

@@ -87,9 +87,9 @@ class Stack:
 
     def host_options(self) -> list[str]:
         """Where the host listens and keeps its state."""
-        return ["--port", str(self.host_port), "--state", str(self.state / "host"), "--disk-mb", str(DISK_MB)] + (
-            ["--allow-private", self.reach] if self.reach else []
-        )
+        folders = ["--state", str(self.state / "host"), "--lend", str(self.state / "repositories")]
+        private = ["--allow-private", self.reach] if self.reach else []
+        return ["--port", str(self.host_port), *folders, "--disk-mb", str(DISK_MB), *private]
 
     def start(self, *names: str) -> None:
         """Start processes; the host's first lines go where the gateway reads them."""

@@ -52,7 +52,8 @@ def _program(name: str, *arguments: str, **env: str) -> Program:
 def _sandbox_host(facts: Stack) -> Program:
     port = facts.host_url.rpartition(":")[2]
     private = [word for entry in settings.SANDBOX_ALLOW_PRIVATE for word in ("--allow-private", entry)]
-    options = ["--port", port, "--state", str(host_state()), "--tools", str(settings.TOOLS), "--kill-on-exit", *private]
+    folders = ["--state", str(host_state()), "--tools", str(settings.TOOLS)]
+    options = ["--port", port, *folders, "--lend", str(settings.STATE / "repositories"), "--kill-on-exit", *private]
     # Not by manage.py: it needs no Django, and starts in a quarter of the time without.
     plain = _program("host", "-m", "sandboxes.host", *options)
     return Program(plain.name, plain.argv, plain.env, plain.cwd, _keeping(Path(facts.host_env)))

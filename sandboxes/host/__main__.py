@@ -31,6 +31,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tools", type=Path, metavar="DIR", help="folder of programs that every sandbox sees, read-only, at /opt/tools"
     )
     parser.add_argument(
+        "--lend", type=Path, metavar="DIR", help="folder below which folders may be shown, read-only, to a sandbox"
+    )
+    parser.add_argument(
         "--allow-private",
         action="append",
         default=[],
@@ -50,6 +53,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
         sample_seconds=options.sample_seconds,
         memory_grace=options.memory_grace,
         tools=options.tools.absolute() if options.tools else None,
+        lend=options.lend.absolute() if options.lend else None,
         allow_private=tuple(options.allow_private),
         kill_on_exit=options.kill_on_exit,
     )

@@ -175,18 +175,20 @@ class Machine:
 
     async def protect(self, path: str) -> None:
         """Make a folder inside read-only for all that runs there. Raises HostError with why it can't be."""
-        words = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(Path(__file__).with_name("protect.py")),
-            str(self.record.init[0]),
-            path,
-        ]
-        helper = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
+        await self.help("protect.py", path)
+
+    async def lend(self, source: Path, path: str) -> None:
+        """Show a folder of the host's in place of one inside, read-only. Raises HostError with why it can't be."""
+        await self.help("lend.py", str(source), path)
+
+    async def help(self, script: str, *words: str) -> None:
+        """Run one of our scripts on the mounts of this sandbox."""
+        pid = str(self.record.init[0])
+        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name(script)), pid, *words]
+        helper = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
         _, said = await helper.communicate()
         if helper.returncode:
-            raise HostError(said.decode(errors="replace").strip()[-300:] or f"{path} could not be made read-only")
+            raise HostError(said.decode(errors="replace").strip()[-300:] or f"{script} could not be done")
 
     @property
     def socket_path(self) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from .errors import Refused
@@ -108,6 +109,16 @@ def read_path(body: Mapping[str, Any], home: str) -> str:
     if not isinstance(path, str) or not path.startswith(f"{home}/") or "\0" in path or ".." in path.split("/"):
         raise Refused(400, f"path must be a folder below {home}, not {str(path)[:200]!r}")
     return path
+
+
+def read_source(body: Mapping[str, Any], settings: Settings) -> Path:
+    """A folder that may be lent; raises Refused 501 for any other, and where none may be."""
+    source = body.get("source")
+    found = Path(source).resolve() if isinstance(source, str) and "\0" not in source else None
+    root = settings.lend.resolve() if settings.lend else None
+    if not found or not root or root not in found.parents or not found.is_dir():
+        raise Refused(501, f"{str(source)[:200]!r} is no folder that this host may lend to a sandbox")
+    return found
 
 
 def mapping(body: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The control plane: E2B's REST API for sandboxes, and three routes of our own.
+"""The control plane: E2B's REST API for sandboxes, and four routes of our own.
 
 Ours: `POST /sandboxes/ID/protect` (`{"path"}`) makes a folder below the home read-only for
-all that runs inside, until the sandbox ends; `GET /sandboxes/ID/tombstone` says why a sandbox ended (`{"reason", "at",
+all that runs inside, until the sandbox ends; `POST /sandboxes/ID/lend` (`{"path", "source"}`) shows a folder of the
+host's there, read-only; `GET /sandboxes/ID/tombstone` says why a sandbox ended (`{"reason", "at",
 "seconds", "oomKills"}`, kept a day, reasons `killed`, `timeout`, `memory`, `disk`,
 `crashed`), `GET /sandboxes/ID/events` how often its memory limit was hit.
 """
@@ -59,6 +60,7 @@ class Rest:
         app.router.add_post(f"{one}/timeout", self.set_timeout)
         app.router.add_put(f"{one}/network", self.update_network)
         app.router.add_post(f"{one}/protect", self.protect)
+        app.router.add_post(f"{one}/lend", self.lend)
         app.router.add_get(f"{one}/metrics", self.metrics)
         app.router.add_get(f"{one}/tombstone", self.tombstone)
         app.router.add_get(f"{one}/events", self.events)
@@ -137,6 +139,13 @@ class Rest:
         path = payloads.read_path(await body(request), rootfs.HOME)
         sandbox = await self.sandbox(request)
         await sandbox.protect(path)
+        return web.Response(status=204)
+
+    async def lend(self, request: web.Request) -> web.Response:
+        asked = await body(request)
+        path, source = payloads.read_path(asked, rootfs.HOME), payloads.read_source(asked, self.fleet.settings)
+        sandbox = await self.sandbox(request)
+        await sandbox.lend(source, path)
         return web.Response(status=204)
 
     async def metrics(self, request: web.Request) -> web.Response:

@@ -79,6 +79,15 @@ class Sandbox:
             except (OSError, HostError) as error:
                 raise Refused(500, str(error)) from None
 
+    async def lend(self, source: Path, path: str) -> None:
+        """Show a folder of the host's until the end. Raises Refused as `protect` does."""
+        async with self.lock:
+            self.require(State.RUNNING, "is paused")
+            try:
+                await self.machine.lend(source, path)
+            except (OSError, HostError) as error:
+                raise Refused(500, str(error)) from None
+
     def starve(self) -> None:
         """Its memory was not enough: what runs in it is told by a file beside the daemon's socket."""
         self.starving = True

@@ -9,7 +9,7 @@ class Settings:
     """Paths, limits and switches of one host process.
 
     `state` holds everything that outlives the process; two hosts never share one.
-    `tools` is shown to every sandbox, read-only, at /opt/tools.
+    `tools` is shown to every sandbox, read-only, at /opt/tools; folders below `lend` to those that their owner names.
     `memory_grace` is how long a sandbox lives on whose memory was not enough, for its owner to save the work.
     Sizes are MiB unless the name says otherwise, times are seconds.
     """
@@ -29,6 +29,7 @@ class Settings:
     sample_seconds: float = 5.0
     memory_grace: float = 10.0
     tools: Path | None = None
+    lend: Path | None = None
     allow_private: tuple[str, ...] = ()
     kill_on_exit: bool = False
 

@@ -105,7 +105,8 @@ class Fetch:
         """The folder, without what a killed fetch has left."""
         if not (self.path / "HEAD").exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            self.git("init", "-q", "--bare", "-b", "main")
+            # Whoever a machine's processes are on a host that shows it to them, they may read it.
+            self.git("init", "-q", "--bare", "--shared=0644", "-b", "main")
             for setting in ("gc.auto=0", "maintenance.auto=false", "transfer.unpackLimit=1", "fetch.fsckObjects=false"):
                 self.git("config", *setting.split("="))
         for unfinished in self.path.glob("objects/pack/tmp_*"):

@@ -5,6 +5,7 @@ where the provider is far away; the machine puts them together (`JOIN`).
 """
 
 import io
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sandboxes import e2b
+from sandboxes.models import Sandbox
+
+logger = logging.getLogger(__name__)
 
 # Of one look at a sandbox: the rest is sent at the next.
 SECONDS = 60.0
@@ -31,23 +35,28 @@ CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
 
 @dataclass(frozen=True)
 class Shipment:
-    """A bare repository: the files of its packs, its refs by their full names, and where HEAD points.
+    """A bare repository: its refs by their full names, where HEAD points, and the files of its packs.
 
-    `made` are packs that were made for it and may differ the next time; `shallow` are commits without parents here.
+    `borrowed` is a folder in the machine that has all objects but those of `made`. `made` are packs that were made for
+    it and may differ the next time; `shallow` are commits without parents here.
     """
 
-    packs: Sequence[Path]
     refs: Mapping[str, str]
     head: str
+    packs: Sequence[Path] = ()
     made: Sequence[Path] = ()
     shallow: bytes = b""
+    borrowed: str = ""
 
     def texts(self) -> dict[str, bytes]:
         """Its small files."""
         rows = "".join(f"{commit} {name}\n" for name, commit in sorted(self.refs.items()))
         packed = rows.encode(errors="surrogateescape")
         files = {"HEAD": self.head.encode(), "config": CONFIG, "packed-refs": packed, "refs/.kept": b""}
-        return files | ({"shallow": self.shallow} if self.shallow else {})
+        borrowed = f"{self.borrowed}\n".encode() if self.borrowed else b""
+        return files | {
+            name: data for name, data in (("shallow", self.shallow), ("objects/info/alternates", borrowed)) if data
+        }
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,21 @@ def pieces(files: Sequence[Path], most: int) -> Iterator[Piece]:
             continue
         for number, start in enumerate(range(0, size, most)):
             yield Piece(f"{file.name}.{number:04}", file, start, min(most, size - start))
+
+
+def lend(folder: Path, sandbox: Sandbox, at: str) -> bool:
+    """Have the local host show a folder of the portal's in the machine, read-only; False where that can't be."""
+    provider, machine = e2b.provider_of(sandbox.project), e2b.machine_of(sandbox)
+    if provider.name != e2b.LOCAL:
+        return False
+    try:
+        machine.run(f"mkdir -p {at}", "make room for the repository")
+        e2b.ask_host(provider, machine.id, "lend", {"path": at, "source": str(folder)}, "lend the repository")
+        machine.run(f"ls {at}/pack > /dev/null", "see the repository")
+    except (e2b.Refused, e2b.CommandFailed) as error:
+        logger.info("Sandbox %s gets its repository sent: %s", sandbox.pk, error)
+        return False
+    return True
 
 
 def ship(shipment: Shipment, machine: e2b.Machine, folder: str, most: int) -> bool:

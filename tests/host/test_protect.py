@@ -1,5 +1,7 @@
 """A folder that whoever runs in the sandbox can read and not change."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,3 +73,34 @@ def test_only_a_folder_below_the_home_can_be_protected(host: HostProcess, protec
     status, said = host.call("POST", f"/sandboxes/{protected.sandbox_id}/protect", {"path": path})
     assert status == (500 if path == "/home/user/nothing-there" else 400)
     assert said["message"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_folder_is_lent_and_only_read(tmp_path: Path) -> None:
+    folder = tmp_path / "lend" / "objects"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("one\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "lend" / "out").symlink_to(tmp_path / "other")
+    host = HostProcess(tmp_path / "state", "--pool", "0", "--kill-on-exit", "--lend", str(tmp_path / "lend")).start()
+    try:
+        made, at = host.create(), "/home/user/.courier/remote"
+        made.commands.run(f"mkdir -p {at}")
+        for source in (tmp_path / "other", tmp_path / "lend" / "out", tmp_path / "lend", folder / "a.txt", None):
+            asked = {"path": at, "source": str(source) if source else source}
+            assert host.call("POST", f"/sandboxes/{made.sandbox_id}/lend", asked)[0] == 501
+        for _ in range(2):
+            asked = {"path": at, "source": str(folder)}
+            assert host.call("POST", f"/sandboxes/{made.sandbox_id}/lend", asked) == (204, None)
+        (folder / "b.txt").write_text("two\n")
+        tried = f"touch {at}/c; rm -rf {at}; umount {at}; mount -o remount,rw {at}; echo x > {at}/a.txt; cat {at}/*.txt"
+        assert made.commands.run(f"{{ {tried}; }} 2>/dev/null").stdout == "one\ntwo\n"
+        assert made.commands.run(f"grep -c {at} /proc/self/mounts").stdout == "1\n"
+    finally:
+        host.stop()
+    assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_a_host_that_lends_nothing_says_so(host: HostProcess, protected: Any, tmp_path: Path) -> None:
+    asked = {"path": "/home/user/x", "source": str(tmp_path)}
+    assert host.call("POST", f"/sandboxes/{protected.sandbox_id}/lend", asked)[0] == 501

@@ -188,7 +188,7 @@ def test_a_long_file_goes_in_pieces_and_what_broke_off_goes_on(
     commit(seed, "Big")
     copy = Mirror(project, str(seed))
     assert brought(copy).done
-    shipment = Shipment(copy.packs(), copy.refs(), copy.head)
+    shipment = Shipment(copy.refs(), copy.head, copy.packs())
     machine = Machine(tmp_path / "machine", room=3)
     with pytest.raises(e2b.ProviderError):
         shipping.ship(shipment, machine, "/there", 200)  # type: ignore[arg-type]
