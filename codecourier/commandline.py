@@ -9,7 +9,9 @@ from django.core.management import execute_from_command_line
 from codecourier import postgres
 
 # These start the database themselves, or never touch it.
-WITHOUT_DATABASE = frozenset({"", "up", "db", "demo", "launch", "sandboxhost", "help", "version", "collectstatic"})
+WITHOUT_DATABASE = frozenset(
+    {"", "up", "db", "demo", "launch", "run", "sandboxhost", "help", "version", "collectstatic"}
+)
 
 
 def run(argv: list[str]) -> int:

@@ -28,28 +28,28 @@ def _thinking(data: dict[str, Any]) -> list[str]:
 
 
 def _call(data: dict[str, Any]) -> list[str]:
-    name, about = _line(data.get("name") or "tool"), _line(tools.telling(data.get("input")))
+    name, about = one_line(data.get("name") or "tool"), one_line(tools.telling(data.get("input")))
     return [f"$ {about}" if tools.icon(name) == "terminal-2" else f"> {name} {about}".rstrip()]
 
 
 def _result(data: dict[str, Any]) -> list[str]:
     given = _plain(data.get("output"))
-    shown = [f"  {_line(line)}" for line in given[:RESULT_LINES]]
+    shown = [f"  {one_line(line)}" for line in given[:RESULT_LINES]]
     if len(given) > RESULT_LINES:
         shown.append(f"  … {len(given) - RESULT_LINES} more lines")
     if data.get("exit"):
-        shown.append(f"  exit status {_line(data['exit'])}")
+        shown.append(f"  exit status {one_line(data['exit'])}")
     elif data.get("error"):
         shown.append("  failed")
     return shown
 
 
 def _retry(data: dict[str, Any]) -> list[str]:
-    why = f" after {_line(data['status'])}" if data.get("status") else ""
+    why = f" after {one_line(data['status'])}" if data.get("status") else ""
     waits = data.get("wait_ms")
     wait = f" in {waits / 1000:.0f} s" if isinstance(waits, int | float) and waits >= 1000 else ""
-    of = f" of {_line(data['of'])}" if data.get("of") else ""
-    return [f"! The model is asked again{why}{wait} ({_line(data.get('attempt') or '?')}{of})"]
+    of = f" of {one_line(data['of'])}" if data.get("of") else ""
+    return [f"! The model is asked again{why}{wait} ({one_line(data.get('attempt') or '?')}{of})"]
 
 
 def _error(data: dict[str, Any]) -> list[str]:
@@ -71,7 +71,8 @@ def _plain(text: Any) -> list[str]:
     return code.plain(str(text or "")).strip("\n").split("\n") if text else []
 
 
-def _line(text: Any) -> str:
+def one_line(text: Any) -> str:
+    """Anything as one line that a terminal may show, not too long."""
     line = code.plain(" ".join(str(text).split()))
     return line if len(line) <= LINE_CHARS else line[: LINE_CHARS - 1] + "…"
 

@@ -1,7 +1,8 @@
 """Watching a sandbox from a terminal: what happens and what is printed, as events in their order, until it is over."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,29 +33,25 @@ class Watch:
 
     def events(self, turn: Turn) -> Iterator[dict[str, Any]]:
         """Every event as it comes, until the turn and its output are complete."""
-        with psycopg.connect(**_parameters(), autocommit=True) as listener:
-            listener.execute(f"LISTEN {live.CHANNEL}")
+        with listening() as wait:
             while True:
                 turn.refresh_from_db()
                 over = turn.final
                 yield from self.news()
                 if over:
                     return
-                for _ in listener.notifies(timeout=LOOK_SECONDS, stop_after=1):
-                    pass
+                wait()
 
     def until_final(self) -> Iterator[dict[str, Any]]:
         """Every event until the sandbox is over and its machine gone."""
-        with psycopg.connect(**_parameters(), autocommit=True) as listener:
-            listener.execute(f"LISTEN {live.CHANNEL}")
+        with listening() as wait:
             while True:
                 self.sandbox.refresh_from_db()
                 over = self.sandbox.final and self.sandbox.released_at is not None
                 yield from self.news()
                 if over:
                     return
-                for _ in listener.notifies(timeout=LOOK_SECONDS, stop_after=1):
-                    pass
+                wait()
 
     def news(self) -> Iterator[dict[str, Any]]:
         """What happened since the last look: output and events first, as a move may tell of their end."""
@@ -92,6 +89,19 @@ class Watch:
         for seq, t_ms, kind, data in rows.values_list("seq", "t_ms", "kind", "data").iterator(chunk_size=64):
             yield {"event": kind, "job": job.pk, "seq": seq, "t_ms": t_ms, "data": data}
         self.heard[job.pk] = job.events
+
+
+@contextmanager
+def listening() -> Iterator[Callable[[], None]]:
+    """Gives what waits for the next notification of any row, for `LOOK_SECONDS` at most."""
+    with psycopg.connect(**_parameters(), autocommit=True) as listener:
+        listener.execute(f"LISTEN {live.CHANNEL}")
+
+        def wait() -> None:
+            for _ in listener.notifies(timeout=LOOK_SECONDS, stop_after=1):
+                pass
+
+        yield wait
 
 
 def _parameters() -> dict[str, Any]:
