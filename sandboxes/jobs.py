@@ -17,6 +17,8 @@ from .stock import preferred
 
 COURIER = f"{e2b.HOME}/.courier"
 PROJECT = f"{e2b.HOME}/project"
+# In a job's folder: what the courier is to run.
+SPEC = "spec.json"
 # What the courier needs to end a command and the relay to hear of it.
 MARGIN = timedelta(seconds=30)
 ASK_AGAIN = timedelta(seconds=5)
@@ -78,7 +80,7 @@ def start(job: Job, machine: e2b.Machine) -> None:
         "silence_s": job.sandbox.silence_seconds,
         "background": "keep" if job.kind == Job.Kind.TURN else "kill",
     }
-    machine.write({**what.files, f"{folder(job)}/spec.json": json.dumps(spec).encode()}, "hand over the command")
+    machine.write({**what.files, f"{folder(job)}/{SPEC}": json.dumps(spec).encode()}, "hand over the command")
     variables = {variable.name: variable.value for variable in job.sandbox.project.variables.all()}
     envs = {**variables, **what.secret_env}
     # In this one process's environment: no file, argument or shell of the machine has it.

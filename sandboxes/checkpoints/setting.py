@@ -17,8 +17,9 @@ from .store import Store, ref_of
 
 BUNDLE = f"{jobs.COURIER}/onto.bundle"
 SECONDS = 240.0
-# $1 the bundle or nothing, $2 the ref in it, $3 the commit, $4 the branch.
+# $1 the bundle or nothing, $2 the ref in it, $3 the commit, $4 the branch, $5 what is there once the command was begun.
 SET = """
+if [ -e "$5" ]; then exit 0; fi
 cd "$0"
 if [ -n "$1" ]; then git fetch -q --update-shallow "$1" "+$2:refs/courier-onto"; rm -f "$1"; fi
 git rebase --quit 2>/dev/null || true
@@ -28,12 +29,16 @@ git clean -fdq
 
 
 def bring(turn: Turn, machine: e2b.Machine) -> None:
-    """Do so for a turn that asks for it; once more does no harm. NoRepository when the work is not to be had."""
+    """Do so for a turn that asks for it. NoRepository when the work is not to be had.
+
+    Once more does no harm: as soon as the turn's command is handed over, what is in the machine may be its work.
+    """
     if not turn.onto:
         return
     sandbox, store, onto = turn.sandbox, Store.of(turn.sandbox.project), turn.onto
     bundle = handed_over(sandbox, store, onto, machine)
-    words = (bundle, ref_of(onto.sandbox_id, onto.pk), onto.commit, sandbox.work_branch)
+    begun = f"{jobs.folder(turn.job)}/{jobs.SPEC}" if turn.job else ""
+    words = (bundle, ref_of(onto.sandbox_id, onto.pk), onto.commit, sandbox.work_branch, begun)
     call = f"bash -ec {shlex.quote(SET)} {jobs.PROJECT} {' '.join(map(shlex.quote, words))}"
     machine.run(call, "set the machine to the work so far", seconds=SECONDS)
 

@@ -1,6 +1,7 @@
 """`uv run python -m tests.chaos --minutes N [--seed S]`: prints a JSON summary; exit status 1 on any violation.
 
-`uv run python -m tests.chaos agents ...` is the other one, with the real CLIs: tests/chaos/agents.
+`uv run python -m tests.chaos agents ...` is another one, with the real CLIs: tests/chaos/agents.
+`uv run python -m tests.chaos runs ...` kills while workflows run: tests/chaos/runs.
 """
 
 import argparse
@@ -16,9 +17,8 @@ from typing import Any
 
 import django
 
-if sys.argv[1:2] == ["agents"]:
-    del sys.argv[1]
-    runpy.run_module("tests.chaos.agents", run_name="__main__", alter_sys=True)
+if sys.argv[1:2] in (["agents"], ["runs"]):
+    runpy.run_module(f"tests.chaos.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
 
 # The settings are read once, so the folder has to be there before.
 HOME = tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)

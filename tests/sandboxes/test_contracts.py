@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from codecourier import registries
 from codecourier.models import Project, Variable
 from codecourier.redact import Redactor
-from sandboxes import contracts, e2b, fleet, turns
+from sandboxes import contracts, e2b, fleet, jobs, turns
 from sandboxes.agents import Verdict
 from sandboxes.checkpoints import setting
 from sandboxes.models import Checkpoint, Job, Kind, Sandbox, Template, Turn
@@ -162,6 +162,12 @@ def test_a_machine_is_set_to_what_others_did_meanwhile(
     assert said.split("\n")[:3] == ["three", "new", "kept"]
     assert "No such file" in said
     assert first.work_branch in said
+    # Its command has begun by now: what is there is its work, also for a worker that has to begin it once more.
+    turn.job = Job.objects.create(sandbox=first, kind="turn", status="starting")
+    e2b.machine_of(first).write({f"{jobs.folder(turn.job)}/{jobs.SPEC}": b"{}"}, "begin")
+    shell(first, "echo begun > d.txt")
+    setting.bring(turn, e2b.machine_of(first))
+    assert shell(first, "cat d.txt; rm d.txt").strip() == "begun"
     # Nothing of its own since: nothing to keep.
     assert save(first).status == "same"
     shell(first, "echo four > a.txt")

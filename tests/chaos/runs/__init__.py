@@ -1,0 +1,1 @@
+"""Runs of workflows while processes are killed at random: `python -m tests.chaos runs --minutes N [--agents]`."""
