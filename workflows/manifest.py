@@ -1,7 +1,8 @@
 """What a run pins at its launch, so that a later edit changes nothing that runs, and "run again" repeats it.
 
 {"workflow": {"id", "name"}, "steps": [step, ...], "blocks": [{"steps": [0, 1], "most": 3}, ...],
- "evaluate": bool, "evaluator": step, "publish": "request" | "push" | "nothing", "keep_unapproved": bool}
+ "evaluate": bool, "scorable": bool, "evaluator": step, "publish": "request" | "push" | "nothing",
+ "keep_unapproved": bool}
 
 step: {"name", "role", "tool", "contract", "writes", "instructions", "candidates": [agent, ...], "judge": step | null,
        "test_script", **agent}
@@ -41,6 +42,7 @@ def pin(workflow: Workflow, overrides: Mapping[str, Any] | None = None) -> Manif
         "steps": pinned,
         "blocks": list(_blocks(steps)),
         "evaluate": workflow.evaluate == Evaluate.ALWAYS,
+        "scorable": workflow.evaluate != Evaluate.NEVER,
         "evaluator": service(workflow.project, "evaluator", Kind.EVALUATOR, workflow.evaluator),
         "publish": workflow.publish,
         "keep_unapproved": workflow.keep_unapproved,

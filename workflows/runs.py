@@ -152,6 +152,8 @@ def ask_score(run: Run, user: User | None) -> None:
     """Have an evaluator score a run that is over; NotPossible without work to look at."""
     if not run.final:
         raise NotPossible("This run is not over yet.")
+    if not run.scorable:
+        raise NotPossible("Its workflow says that its runs are never scored.")
     if run.checkpoint is None:
         raise NotPossible("This run left no work that could be scored.")
     with transaction.atomic():

@@ -14,6 +14,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from codecourier.models import Project, User
+from personas.models import Persona
 from sandboxes import fleet, stock, turns
 from sandboxes.models import Checkpoint, Job, Sandbox, Turn
 from sandboxes.turns import NotPossible
@@ -303,6 +304,31 @@ def test_a_run_waits_while_its_budget_is_used_up(launch: Launch, project: Projec
     advance(second)
     assert (second.held, second.step_runs.get().status) == ("", "running")
     assert machine_of(second.step_runs.get()).labels["reservation"]
+
+
+def test_what_is_edited_in_mid_run_changes_nothing_in_it(launch: Launch, owner: User):
+    run = launch("designer", "optimizer")
+    advance(run)
+    told = run.manifest
+    assert run.workflow
+    for step in run.workflow.steps.all():
+        Persona.objects.filter(pk=step.persona_id).update(
+            instructions="Something else.", tool="codex", archived_at=timezone.now(), role="checker"
+        )
+    run.workflow.steps.all().delete()
+    run.workflow.delete()
+    Persona.objects.filter(project=run.project).delete()
+    finish(run)
+    assert run.status == "completed"
+    assert run.manifest == told
+    assert {sandbox.tool for sandbox in run.sandboxes} == {"claude"}
+    assert walked(finish(runs.again(run, owner))) == walked(run)
+
+
+def test_a_workflow_may_say_that_its_runs_are_never_scored(launch: Launch):
+    run = finish(launch("designer", workflow={"evaluate": "never"}))
+    with pytest.raises(NotPossible, match="never scored"):
+        runs.ask_score(run, None)
 
 
 def test_sent_twice_it_is_one_run(launch: Launch, project: Project, owner: User):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -158,6 +158,11 @@ class Run(Lifecycle, Leased):
         return rows.order_by("-id").first() if self.work_branch else None
 
     @property
+    def scorable(self) -> bool:
+        """Whether its workflow lets it be scored."""
+        return bool(self.manifest.get("scorable", True))
+
+    @property
     def workflow_name(self) -> str:
         """As it was called at the launch."""
         return str(self.manifest.get("workflow", {}).get("name", ""))
@@ -179,11 +184,6 @@ class Run(Lifecycle, Leased):
         if Run.objects.filter(pk=self.pk).exclude(held=sentence[:300]).update(held=sentence[:300]):
             self.held = sentence[:300]
             self.nudge()
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Its manifest."""
-        return dict(self.manifest)
 
 
 class Picture(models.Model):

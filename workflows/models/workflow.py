@@ -25,7 +25,8 @@ DECIDES = "checker"
 class Evaluate(models.TextChoices):
     """When a finished run is scored."""
 
-    NEVER = "never", "Only when somebody asks"
+    NEVER = "never", "Never"
+    REQUEST = "request", "When somebody asks"
     ALWAYS = "always", "Always"
 
 
@@ -75,7 +76,7 @@ class Workflow(Configured):
     name = models.CharField(max_length=200, validators=[MinLengthValidator(1)])
     description = models.TextField(blank=True)
     evaluate = models.CharField(
-        "score", max_length=10, choices=Evaluate, default=Evaluate.NEVER,
+        "score", max_length=10, choices=Evaluate, default=Evaluate.REQUEST,
         help_text="An evaluator reads the finished work and scores it from 0 to 100.",
     )  # fmt: skip
     evaluator = models.ForeignKey(
