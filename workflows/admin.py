@@ -5,14 +5,13 @@ from typing import Any, cast
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from codecourier.admin import Audited
 from codecourier.models import User
 from sandboxes.admin import ReadOnlyInline, RecordAdmin
 from sandboxes.turns import NotPossible
 
-from . import runs, schedules
+from . import building, runs, schedules
 from .models import Block, Firing, Run, Schedule, Step, StepRun, Workflow
 
 
@@ -45,7 +44,7 @@ class WorkflowAdmin(Audited):
     @admin.action(description="Archive")
     def archive(self, request: HttpRequest, queryset: QuerySet[Workflow]) -> None:
         """Out of the lists; runs that go on stay as they are."""
-        count = queryset.filter(archived_at=None).update(archived_at=timezone.now())
+        count = sum(building.archive(row, cast(User, request.user)) for row in queryset.filter(archived_at=None))
         self.message_user(request, f"{count} archived.", messages.SUCCESS)
 
 
@@ -60,18 +59,7 @@ class StepRunInline(ReadOnlyInline):
 class RunAdmin(RecordAdmin):
     """Every run of the deployment."""
 
-    list_display = [
-        "id",
-        "title",
-        "project",
-        "workflow",
-        "status",
-        "reason",
-        "source",
-        "score",
-        "created_by",
-        "created_at",
-    ]
+    list_display = ["id", "title", "project", "workflow", "status", "reason", "source", "score", "created_by"]
     list_filter = ["status", "source", "project"]
     search_fields = ["title", "id", "work_branch"]
     list_select_related = ["project", "workflow", "created_by"]
