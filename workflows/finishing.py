@@ -6,6 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from codecourier.models import User
+from learnings import extraction
 from sandboxes.models import PullRequest, Sandbox
 from sandboxes.publishing import pulls
 from sandboxes.turns import NotPossible
@@ -139,5 +140,18 @@ def after(run: Run) -> None:
         if scored(run):
             Run.objects.filter(pk=run.pk).update(score_asked=False, cleaned_at=None)
     elif not run.cleaned_at and machines.stop_all(run):
-        Run.objects.filter(pk=run.pk).update(cleaned_at=timezone.now())
+        with transaction.atomic():
+            if Run.objects.filter(pk=run.pk, cleaned_at=None).update(cleaned_at=timezone.now()):
+                learn(run)
         queue.call_next()
+
+
+def learn(run: Run) -> None:
+    """What the run's work teaches, where the project wants to know."""
+    rows = list(run.step_runs.filter(reused=False, sandbox__isnull=False).select_related("sandbox").order_by("id"))
+    sandboxes = list({row.sandbox_id: row.sandbox for row in rows if row.sandbox}.values())
+    if sandboxes and run.status != R.CANCELLED:
+        extraction.extract(
+            run.project, sandboxes, labels=machines.labels_of(run), failed=run.status == R.FAILED,
+            looped=any(row.iteration > 1 and row.kind == StepRun.Kind.STEP for row in rows),
+        )  # fmt: skip

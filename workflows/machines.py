@@ -152,12 +152,17 @@ def branch(row: StepRun) -> str:
 
 def labels(row: StepRun, spec: dict[str, Any]) -> dict[str, Any]:
     """What the ledger and the lessons know its sandbox by."""
-    run = row.run
     return {
-        **run.labels, "run": str(run), "run_id": run.pk, "step": row.step, "step_kind": row.kind,
-        "iteration": row.iteration, "candidate": row.candidate, "workflow": run.workflow_name,
-        "workflow_id": run.manifest["workflow"]["id"], "persona": spec["persona"], "persona_id": spec["persona_id"],
-        "role": spec["role"], "source": run.source,
+        **labels_of(row.run), "step": row.step, "step_kind": row.kind, "iteration": row.iteration,
+        "candidate": row.candidate, "persona": spec["persona"], "persona_id": spec["persona_id"], "role": spec["role"],
+    }  # fmt: skip
+
+
+def labels_of(run: Run) -> dict[str, Any]:
+    """Those that all sandboxes of a run have."""
+    return {
+        **run.labels, "run": str(run), "run_id": run.pk, "workflow": run.workflow_name,
+        "workflow_id": run.manifest["workflow"]["id"], "source": run.source,
     }  # fmt: skip
 
 
@@ -202,7 +207,7 @@ def may_return(run: Run, row: StepRun, rows: Sequence[StepRun]) -> bool:
 
 def stop_all(run: Run) -> bool:
     """End every machine of the run; True when all have ended."""
-    alive = [sandbox for sandbox in run.sandboxes if not sandbox.final]
+    alive = [sandbox for sandbox in run.sandboxes.filter(kind__in=KINDS.values()) if not sandbox.final]
     for sandbox in alive:
         if sandbox.wanted != Wanted.KILL:
             fleet.stop(sandbox, None, Reason.FINISHED)

@@ -14,6 +14,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from codecourier.models import Project, User
+from learnings.models import Extraction, LearningSettings
 from personas.models import Persona
 from sandboxes import fleet, stock, turns
 from sandboxes.models import Checkpoint, Job, Sandbox, Turn
@@ -329,6 +330,21 @@ def test_a_workflow_may_say_that_its_runs_are_never_scored(launch: Launch):
     run = finish(launch("designer", workflow={"evaluate": "never"}))
     with pytest.raises(NotPossible, match="never scored"):
         runs.ask_score(run, None)
+
+
+def test_what_a_run_teaches_is_asked_once_where_the_project_wants_to_know(
+    launch: Launch, project: Project, owner: User
+):
+    LearningSettings.objects.create(project=project, when="always")
+    run = finish(launch("designer", "optimizer"))
+    (row,) = Extraction.objects.filter(run_id=run.pk)
+    assert set(row.sandboxes.all()) == set(run.sandboxes.filter(kind="step"))
+    advance(run)
+    cancelled = launch("designer")
+    advance(cancelled)
+    runs.cancel(cancelled, owner)
+    finish(cancelled)
+    assert Extraction.objects.filter(project=project).count() == 1
 
 
 def test_sent_twice_it_is_one_run(launch: Launch, project: Project, owner: User):
