@@ -108,6 +108,9 @@ additions: list[Callable[[Any, str], Iterable[Addition]]] = []
 remarks: list[Callable[[Sequence[Any]], Mapping[int, Remark]]] = []
 # Each is called with a run of a workflow: what started it, where that app knows, with its address.
 origins: list[Callable[[Any], Remark | None]] = []
+# What the search in the frame looks through besides sandboxes: each is called with a project and a text, and says how
+# many of its own rows have that, and where they are listed; None for none.
+finders: list[Callable[[Any, str], Remark | None]] = []
 # What answers by contract look like: pydantic models by name; see `sandboxes.contracts`.
 contracts: dict[str, type[BaseModel]] = {}
 # What things cost: each is called with a service and a model (empty for machine time) and returns what answers, for any

@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.db.models import Count
+from django.urls import reverse
 
 from codecourier import registries
-from codecourier.registries import Card, Panel, Tab
+from codecourier.registries import Card, Panel, Remark, Tab
 
 from . import configuring
 from .models import Issue, Question
@@ -26,8 +27,18 @@ def card(project: Any) -> Card:
     return Card("issues/_dashboard.html", context)
 
 
+def origin(run: Any) -> Remark | None:
+    """The chain that a run is a link of, else the card that it does."""
+    for label, name, title in (("chain", "issues:chain", "Chain"), ("issue", "issues:detail", "Issue")):
+        if isinstance(pk := run.labels.get(label), int):
+            text = f"{title} {pk}" if label == "issue" else f"{title} {pk}, link {run.labels.get('link', 0) + 1}"
+            return Remark(title, text, url=reverse(name, args=[run.project.slug, pk]))
+    return None
+
+
 def register() -> None:
     """Called once, when the app is ready."""
     registries.panels.append(PANEL)
     registries.cards.append(card)
+    registries.origins.append(origin)
     registries.tabs["issues"] = Tab("Issues", configuring.tab)

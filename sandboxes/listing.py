@@ -7,6 +7,7 @@ from django.db.models import Count
 from django.http import QueryDict
 from django.template.loader import render_to_string
 
+from codecourier import registries
 from codecourier.models import Project, User
 
 from . import remarks
@@ -26,11 +27,13 @@ def listing(project: Project, user: User, params: QueryDict) -> dict[str, Any]:
     page = Paginator(chosen.qs, PAGE).get_page(params.get("page"))
     shown = list(page.object_list)
     remarks.put(shown)
+    text = params.get("q", "").strip()
     return {
         "project": project,
         "filter": chosen,
         "page": page,
         "rows": shown,
+        "elsewhere": [said for find in registries.finders if (said := find(project, text))] if text else [],
         "kinds": kinds(rows, asked),
         "trash": trash,
         "query": _without(params, "page"),

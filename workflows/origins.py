@@ -1,11 +1,16 @@
-"""What this app says of sandboxes that work for a run: which run that is, with its address."""
+"""The ways to runs from their sandboxes and from a search, and from them to the schedule that started them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.urls import reverse
+from django.utils.http import urlencode
 
 from codecourier.registries import Remark
 from sandboxes.models import Sandbox
+
+from .filters import RunFilter
+from .models import Run
 
 LABELS = {"run_id": "Run", "follows_run": "Goes on with run"}
 
@@ -26,3 +31,21 @@ def run_of(sandbox: Sandbox) -> tuple[str, str, int] | None:
         if isinstance(pk := sandbox.labels.get(label), int):
             return title, str(sandbox.labels.get("run") or f"Run {pk}"), pk
     return None
+
+
+def scheduled(run: Run) -> Remark | None:
+    """The schedule that started a run."""
+    pk = run.labels.get("schedule_id")
+    if not isinstance(pk, int):
+        return None
+    url = reverse("workflows:schedule", args=[run.project.slug, pk])
+    return Remark("Schedule", str(run.labels.get("schedule") or f"Schedule {pk}"), url=url)
+
+
+def find(project: Any, text: str) -> Remark | None:
+    """How many runs a search finds."""
+    count = RunFilter({"q": text}, Run.objects.filter(project=project)).qs.count()
+    if not count:
+        return None
+    url = f"{reverse('workflows:runs', args=[project.slug])}?{urlencode({'q': text})}"
+    return Remark("Runs", f"{count} run{'' if count == 1 else 's'} with this", icon="player-play", url=url)

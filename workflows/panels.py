@@ -16,3 +16,5 @@ def register() -> None:
     registries.panels += PANELS
     registries.cards.insert(0, dashboard.card)
     registries.remarks.append(origins.remarks)
+    registries.origins.append(origins.scheduled)
+    registries.finders.append(origins.find)

@@ -87,3 +87,11 @@ def test_sandboxes_and_pull_requests_lead_to_their_run(member_client: Client, pr
         assert "Run_id" not in text
     assert f"Run: {run}" in member_client.get("/p/rocket/sandboxes/?kind=step").content.decode()
     assert Run.objects.count() == 1
+
+
+def test_a_search_finds_runs_too(member_client: Client, project: Project):
+    run = rows.make_run(project, title="Cheaper & better")
+    text = member_client.get("/p/rocket/sandboxes/?kind=all&q=cheaper").content.decode()
+    assert '<a href="/p/rocket/runs/?q=cheaper">1 run with this</a>' in text
+    assert str(run.pk) in member_client.get("/p/rocket/runs/?q=cheaper").content.decode()
+    assert "with this" not in member_client.get("/p/rocket/sandboxes/?kind=all&q=nothing").content.decode()

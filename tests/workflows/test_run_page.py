@@ -246,6 +246,19 @@ def test_where_it_came_from_is_told_by_other_apps(member_client: Client, run: Ru
     assert '<a href="/p/rocket/issues/7/">Orders get dearer</a>' in page(member_client, run)
 
 
+@pytest.mark.parametrize(
+    ("labels", "link"),
+    [
+        ({"schedule_id": 3, "schedule": "Every <b>week"}, '"/p/rocket/schedules/3/">Every &lt;b&gt;week'),
+        ({"issue": 7}, '"/p/rocket/issues/7/">Issue 7'),
+        ({"issue": 7, "chain": 2, "link": 1}, '"/p/rocket/issues/chains/2/">Chain 2, link 2'),
+    ],
+)
+def test_the_way_back_to_what_started_it(member_client: Client, project: Project, labels: dict[str, Any], link: str):
+    run = rows.make_run(project, labels=labels)
+    assert link in member_client.get(f"/p/rocket/runs/{run.pk}/").content.decode()
+
+
 # --- what it cost ---
 
 
