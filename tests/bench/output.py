@@ -344,7 +344,7 @@ def main() -> None:
     chosen = options.parse_args()
     settings.STATE = STATE
     report: dict[str, Any] = {"load_before": os.getloadavg()[0]}
-    with stacks.running(STATE, OUTPUT_CAP_MB="256") as stack:
+    with stacks.running(STATE, OUTPUT_CAP_MB="256", LOCAL_MAX_RUNNING=str(max(20, chosen.jobs))) as stack:
         bench = Bench(stack)
 
         def run(name: str, work: Callable[[], Awaitable[Any]]) -> None:
