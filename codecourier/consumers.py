@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import math
 import re
 import time
+from collections.abc import Callable, Hashable
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
@@ -16,6 +19,7 @@ from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 
 from . import hub, registries
+from .alike import Look
 from .models import Project, User
 from .shell import Shell
 
@@ -37,6 +41,7 @@ class PageConsumer(AsyncWebsocketConsumer):
     """The frame of a page outside of any project; pages that show more override `topics` and `fragments`."""
 
     task: "asyncio.Task[None] | None" = None
+    woken_at = math.inf
 
     async def connect(self) -> None:
         """Accept first: only an accepted socket can tell the browser by its close code what is wrong."""
@@ -57,6 +62,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         try:
             async with hub.subscribe(*await database_sync_to_async(self.enter)()) as changes:
                 while True:
+                    self.woken_at = changes.woken_at
                     await self.push()
                     await changes.wait()
         except Closed as error:
@@ -84,6 +90,7 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     def look(self) -> dict[str, str]:
         """The fragments as they are now; who asks is looked at anew each time."""
+        self.looking = Look.now(self.woken_at)
         return self.fragments(self.viewer())
 
     def viewer(self) -> User:
@@ -110,7 +117,11 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     def fragments(self, user: User) -> dict[str, str]:
         """What this page shows."""
-        return Shell(user, self.slug).fragments()
+        return self.alike(("frame", user.pk, self.slug), Shell(user, self.slug).fragments)
+
+    def alike(self, key: tuple[Hashable, ...], render: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """Fragments that depend on nothing but the key and the database: other pages that show them have them too."""
+        return self.looking.rendered(key, render)
 
 
 class ProjectConsumer(PageConsumer):
@@ -135,6 +146,10 @@ class DashboardConsumer(ProjectConsumer):
 
     def fragments(self, user: User) -> dict[str, str]:
         """The frame and the cards."""
-        cards = [card(self.project(user)) for card in registries.cards]
-        shown = {card.template: render_to_string(card.template, {**card.context, "live": True}) for card in cards}
-        return {**super().fragments(user), **shown}
+        project = self.project(user)
+        return {**super().fragments(user), **self.alike(("cards", project.pk), partial(self.cards, project))}
+
+    def cards(self, project: Project) -> dict[str, str]:
+        """What the apps have to tell of it."""
+        cards = [card(project) for card in registries.cards]
+        return {card.template: render_to_string(card.template, {**card.context, "live": True}) for card in cards}

@@ -6,6 +6,7 @@ and every 5 s besides, everybody is told to look again, so a lost notification c
 
 import asyncio
 import logging
+import time
 from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
@@ -27,6 +28,12 @@ class Subscription:
     def __init__(self, hub: "Hub", topics: tuple[str, ...]) -> None:
         self.hub, self.topics = hub, topics
         self.woken = asyncio.Event()
+        self.woken_at = time.monotonic()
+
+    def wake(self) -> None:
+        """There may be something new, as of now."""
+        self.woken_at = time.monotonic()
+        self.woken.set()
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Until there may be something new since the last call; False when the time was over before."""
@@ -80,7 +87,7 @@ class Hub:
     def wake(self, topic: str) -> None:
         """Everybody who waits for this topic."""
         for subscription in self.topics.get(topic, ()):
-            subscription.woken.set()
+            subscription.wake()
 
     def wake_all(self) -> None:
         """Everybody."""

@@ -14,8 +14,10 @@ class ListConsumer(ProjectConsumer):
 
     def fragments(self, user: User) -> dict[str, str]:
         """The frame and the list."""
-        context = listing.listing(self.project(user), user, self.params)
-        return {**super().fragments(user), **listing.fragments(context)}
+        project, query = self.project(user), self.params
+        key = ("sandboxes", project.pk, user.pk, query.urlencode())
+        shown = self.alike(key, lambda: listing.fragments(listing.listing(project, user, query)))
+        return {**super().fragments(user), **shown}
 
 
 class PullsConsumer(ProjectConsumer):
@@ -23,8 +25,10 @@ class PullsConsumer(ProjectConsumer):
 
     def fragments(self, user: User) -> dict[str, str]:
         """The frame and the list."""
-        context = publishing.listing(self.project(user), self.params)
-        return {**super().fragments(user), **publishing.fragments(context)}
+        project, query = self.project(user), self.params
+        key = ("pulls", project.pk, query.urlencode())
+        shown = self.alike(key, lambda: publishing.fragments(publishing.listing(project, query)))
+        return {**super().fragments(user), **shown}
 
 
 class DetailConsumer(ProjectConsumer):
@@ -41,5 +45,6 @@ class DetailConsumer(ProjectConsumer):
 
     def fragments(self, user: User) -> dict[str, str]:
         """The frame and every part of the record."""
-        found = record.record(self.sandbox(user), self.params.get("job", ""))
-        return {**super().fragments(user), **record.fragments(found)}
+        sandbox, job = self.sandbox(user), self.params.get("job", "")
+        key = ("sandbox", sandbox.pk, job)
+        return {**super().fragments(user), **self.alike(key, lambda: record.fragments(record.record(sandbox, job)))}

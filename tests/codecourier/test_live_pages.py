@@ -11,9 +11,11 @@ from channels.testing import WebsocketCommunicator
 from django.db import connections
 from django.test import Client
 
+from codecourier import hub
+from codecourier.alike import Look
 from codecourier.asgi import application
 from codecourier.models import Membership, Notification, Project, User
-from sandboxes import fleet
+from sandboxes import fleet, record
 from sandboxes.models import PullRequest, Sandbox, Template, Turn
 from tests.conftest import signed_in
 from tests.sandboxes.pages import make
@@ -187,3 +189,35 @@ async def test_a_burst_of_changes_becomes_few_messages(member_client: Client, sa
             if "Title 29." in await said(socket, 'id="rows"'):
                 break
         assert messages < 30
+
+
+async def test_pages_that_show_the_same_are_rendered_once_for_each_change(
+    sandbox: Sandbox, member_client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
+):
+    looks, record_of = list[int](), record.record
+
+    def counted(sandbox: Sandbox, chosen: str = "") -> Any:
+        looks.append(sandbox.pk)
+        return record_of(sandbox, chosen)
+
+    monkeypatch.setattr(record, "record", counted)
+    monkeypatch.setattr(hub, "LOOK_AGAIN_SECONDS", SECONDS)
+    path, browsers = f"/ws/p/rocket/sandboxes/{sandbox.pk}/", [member_client, await sync_to_async(signed_in)(owner)]
+    async with opened(path, browsers[0]) as one, opened(path, browsers[0]) as two, opened(path, browsers[1]) as three:
+        for socket in (one, two, three):
+            await said(socket, "Run the tests")
+        looks.clear()
+        await sync_to_async(fleet.retitle)(sandbox, "Run them all")
+        for socket in (one, two, three):
+            await said(socket, "Run them all")
+    # Whoever was still at its pace asks for itself; who was woken together asks once.
+    assert len(looks) < 3
+
+
+def test_a_look_that_began_before_the_change_is_nobody_elses():
+    rendered = [{"part": "old"}, {"part": "new"}]
+    early, late = Look(since=1.0, at=2.0), Look(since=3.0, at=4.0)
+    assert early.rendered("key", lambda: rendered[0]) == {"part": "old"}
+    assert late.rendered("key", lambda: rendered[1]) == {"part": "new"}
+    assert Look(since=3.5, at=5.0).rendered("key", dict) == {"part": "new"}
+    assert Look(since=3.5, at=5.0).rendered("another", dict) == {}
