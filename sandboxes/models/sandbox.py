@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
 from django.db.models import Q
@@ -177,7 +178,11 @@ class Sandbox(Lifecycle, Leased):
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "sandboxes"
-        indexes = [models.Index(fields=["project", "kind", "-id"])]
+        indexes = [
+            models.Index(fields=["project", "kind", "-id"]),
+            # Runs, personas and the ledger look for their sandboxes by what they wrote into the labels.
+            GinIndex(fields=["labels"], name="sandbox_labels"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(status__in=["creating", "running", "paused", "killed", "error"]),
