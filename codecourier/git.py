@@ -14,6 +14,11 @@ from django.conf import settings
 # Reads the key from the environment of this one process: it is never an argument, never a file. The courier passes on
 # all that does not begin with COURIER_.
 HELPER = '!f() { test "$1" = get && echo "username=$CODECOURIER_GIT_USER" && echo "password=$CODECOURIER_GIT_KEY"; }; f'
+# Slips of old programs that many histories have; what could harm a reader is refused (git help fsck).
+FORGIVEN = (
+    "zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "missingSpaceBeforeEmail", "badDate",
+    "badDateOverflow", "missingEmail", "badName", "missingNameBeforeEmail", "fullPathname", "extraHeaderEntry",
+)  # fmt: skip
 # Shown of what git said.
 TAIL = 2000
 CHUNK = 64 * 1024

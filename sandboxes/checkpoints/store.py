@@ -22,11 +22,6 @@ from sandboxes.mirrors.mirror import folder_of
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 COMMIT = re.compile(r"[0-9a-f]{40}\Z")
-# Slips of old programs that many histories have; what could harm a reader is refused (git help fsck).
-FORGIVEN = (
-    "zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "missingSpaceBeforeEmail", "badDate",
-    "badDateOverflow", "missingEmail", "badName", "missingNameBeforeEmail", "fullPathname", "extraHeaderEntry",
-)  # fmt: skip
 SECONDS = 300
 
 
@@ -110,7 +105,7 @@ class Store:
         self.git("bundle", "verify", "-q", bundle)
         with bundle.open("rb", buffering=0) as file:
             file.seek(_pack_at(bundle))
-            slips = ",".join(f"{slip}=ignore" for slip in FORGIVEN)
+            slips = ",".join(f"{slip}=ignore" for slip in git.FORGIVEN)
             try:
                 self.git("index-pack", "--stdin", "--fix-thin", f"--strict={slips}", given=file)
             finally:

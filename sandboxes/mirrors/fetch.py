@@ -107,7 +107,7 @@ class Fetch:
             self.path.mkdir(parents=True, exist_ok=True)
             # Whoever a machine's processes are on a host that shows it to them, they may read it.
             self.git("init", "-q", "--bare", "--shared=0644", "-b", "main")
-            for setting in ("gc.auto=0", "maintenance.auto=false", "transfer.unpackLimit=1", "fetch.fsckObjects=false"):
+            for setting in ("gc.auto=0", "maintenance.auto=false", "transfer.unpackLimit=1"):
                 self.git("config", *setting.split("="))
         for unfinished in self.path.glob("objects/pack/tmp_*"):
             unfinished.unlink(missing_ok=True)

@@ -31,6 +31,12 @@ SECONDS = 480.0
 LOG_BYTES = 20_000
 # A remote that is too large is not tried again for so long.
 GIVE_UP = timedelta(days=1)
+# As of what comes from machines, every object is checked: the portal shows and packs them.
+CHECKED = [
+    word
+    for setting in ("fetch.fsckObjects=true", *(f"fetch.fsck.{slip}=ignore" for slip in git.FORGIVEN))
+    for word in ("-c", setting)
+]
 TOO_LARGE = "it is larger than"
 CHECKOUT = Path(__file__).resolve().parents[2]
 # The fetches that this process began, kept so that it hears of their ends.
@@ -136,7 +142,7 @@ class Mirror:
         url = str(repositories.local_path(self.url)) if local else self.url
         order = {
             "path": str(self.path), "url": url, "local": local, "since": since.timestamp(),
-            "options": [*options, *(credential.options if credential else ())],
+            "options": [*CHECKED, *options, *(credential.options if credential else ())],
             "env": git.environment() | (credential.env if credential else {}),
             "most": settings.CHECKPOINT_BYTES, "seconds": SECONDS,
         }  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from django.conf import LazySettings
 from django.utils import timezone
 
+from codecourier import git as portal_git
 from codecourier.models import Project, ProviderKey
 from sandboxes import e2b
 from sandboxes.checkpoints.store import Store
@@ -111,6 +112,15 @@ def test_why_there_is_none_is_said_and_it_is_tried_again_for_who_comes_later(
     assert "larger than 0 MB" in brought(copy).failed
     settings.CHECKPOINT_BYTES = 2**30
     assert "larger" in brought(copy).failed  # not again on the same day
+
+
+def test_objects_that_could_harm_a_reader_are_not_taken(project: Project, seed: Path):
+    blob = git(seed, "hash-object", "-w", "a.txt")
+    tree = portal_git.run(["mktree"], at=seed, given=f"100644 blob {blob}\t.GIT\n".encode()).decode().strip()
+    git(seed, "update-ref", "refs/heads/evil", git(seed, "commit-tree", tree, "-m", "Evil"))
+    copy = Mirror(project, str(seed))
+    assert "hasDotgit" in brought(copy).failed
+    assert copy.refs() == {}
 
 
 def test_a_private_remote_is_read_with_the_key_that_is_left_nowhere(
