@@ -8,9 +8,12 @@ from pathlib import Path
 
 import psutil
 
+from codecourier.git import GitError
 from codecourier.lifecycle import Lifecycle
+from codecourier.models import Project
 from codecourier.redact import Redactor, State, redact_spool, step
-from sandboxes.models import Job, Output, Sandbox, Turn
+from sandboxes.checkpoints.store import Store, ref_of
+from sandboxes.models import Checkpoint, Job, Output, Sandbox, Turn
 from tests.chaos.spools import Keeper
 
 STREAMS = (Output.Stream.STDOUT, Output.Stream.STDERR)
@@ -88,6 +91,32 @@ def ended(sandbox: Sandbox) -> Iterator[str]:
         yield f"sandbox {sandbox.pk} is {sandbox.status}, but its {job} is {job.status}"
     for turn in sandbox.turns.filter(status__in=Turn.OPEN):
         yield f"sandbox {sandbox.pk} is {sandbox.status}, but its {turn} is {turn.status}"
+
+
+def work(sandbox: Sandbox, *, whole: bool) -> Iterator[str]:
+    """What every turn did was saved once; with `whole`, nobody stopped it before that could be."""
+    rows = list(sandbox.checkpoints.all())
+    for row in rows:
+        yield from history(row)
+        if not row.final or (whole and row.status == Checkpoint.Status.FAILED):
+            yield f"{row} is {row.status}: {row.detail}"
+    for turn in sandbox.turns.filter(status__in=[Turn.Status.SUCCEEDED, Turn.Status.FAILED]):
+        if not any(row.turn_id == turn.pk for row in rows):
+            yield f"{turn} of sandbox {sandbox.pk} has no checkpoint"
+
+
+def store(project: Project) -> Iterator[str]:
+    """The portal's repository has exactly what the rows say, and all of it."""
+    kept, stored = Store.of(project), Checkpoint.objects.stored().filter(sandbox__project=project)
+    said = {ref_of(row.sandbox_id, row.pk): row.commit for row in stored}
+    lines = kept.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/checkpoints").decode().splitlines()
+    found = dict(line.split() for line in lines)
+    yield from (f"{ref} is not in the repository" for ref, commit in said.items() if found.get(ref) != commit)
+    yield from (f"{ref} is in no row" for ref in found if ref not in said and ref.rpartition("/")[2].isdigit())
+    try:
+        kept.git("fsck", "--connectivity-only", "--no-dangling")
+    except GitError as error:
+        yield f"the repository of {project} is not whole: {error}"
 
 
 def machines(host_state: Path) -> list[str]:

@@ -9,11 +9,12 @@ from typing import Any
 from codecourier.models import Project, Variable
 from codecourier.redact import Redactor
 from sandboxes import fleet
-from sandboxes.models import Job, Sandbox, Turn
+from sandboxes.models import Checkpoint, Job, PullRequest, Sandbox, Turn
 from tests.chaos import checks
 from tests.chaos.blows import Blows, Case
 from tests.chaos.scripts import TOKEN, draw
 from tests.chaos.spools import Keeper
+from tests.sandboxes.repositories import git, make
 from tests.stack import Stack, wait_for
 
 SANDBOXES = 5
@@ -47,6 +48,9 @@ class Round:
         self.project: Project = stack.project()[0]
         Variable.objects.create(project=self.project, name="TOKEN", value=TOKEN, secret=True)
         self.cases: list[Case] = []
+        seed = make(stack.state / "remotes" / f"seed-{self.project.pk}")
+        self.remote = seed.with_name(f"{self.project.pk}.git")
+        git(seed, "clone", "-q", "--bare", str(seed), str(self.remote))
 
     def run(self) -> None:
         """Launch, strike, settle, check, end, check."""
@@ -57,6 +61,7 @@ class Round:
         for case in self.cases:
             fleet.stop(case.sandbox, None)
         self.must(self.released, "all machines to be gone", RELEASED)
+        self.must(self.pushed, "all work to be at the remote", SETTLED)
         self.must(lambda: not checks.machines(self.stack.state / "host"), "the host to have removed them", RELEASED)
         self.note(self.faults())
         self.tally.rounds += 1
@@ -67,7 +72,9 @@ class Round:
         for _ in range(SANDBOXES):
             script = draw(pick)
             setup = pick.choice(["", "", "echo set up; sleep 0.3"])
-            sandbox = self.stack.launch(self.project, script.text, setup_script=setup)
+            sandbox = self.stack.launch(
+                self.project, script.text, setup_script=setup, repository_url=str(self.remote), publish="push"
+            )
             self.cases.append(Case(sandbox, {sandbox.turns.get().pk: script}))
 
     def disturb(self, pick: Random) -> None:
@@ -99,6 +106,20 @@ class Round:
         """No turn waits or runs."""
         return not Turn.objects.unfinished().filter(sandbox__project=self.project).exists()
 
+    def pushed(self) -> bool:
+        """Nothing is on its way to the portal or from there to the remote."""
+        saving = Checkpoint.objects.open().filter(sandbox__project=self.project)
+        pushing = PullRequest.objects.filter(project=self.project, status=PullRequest.Status.PUSHING)
+        return not saving.exists() and not pushing.exists() and not list(self.behind())
+
+    def behind(self) -> Iterator[str]:
+        """Branches that are not at the remote as they were saved last."""
+        for row in PullRequest.objects.filter(project=self.project):
+            last = row.sandbox.checkpoints.stored().last()
+            there = git(self.remote, "for-each-ref", "--format=%(objectname)", f"refs/heads/{row.branch}")
+            if not last or there != last.commit:
+                yield f"{row} of sandbox {row.sandbox_id} is {row.status} {row.detail} at {there}, saved was {last}"
+
     def copied(self) -> bool:
         """The spools of all machines that live were read to their end."""
         jobs = self.jobs().filter(status=Job.Status.EXITED, sandbox__released_at=None)
@@ -121,6 +142,12 @@ class Round:
             self.measure(job)
         for case in self.cases:
             yield from self.outcome(case)
+            yield from checks.work(case.sandbox, whole=not case.stopped)
+        yield from self.behind()
+        yield from checks.store(self.project)
+        branches = git(self.remote, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+        known = {"main", *PullRequest.objects.filter(project=self.project).values_list("branch", flat=True)}
+        yield from (f"the remote has a branch {name} too many" for name in branches if name not in known)
 
     def measure(self, job: Job) -> None:
         """Into the tally."""

@@ -5,6 +5,8 @@ from random import Random
 
 TOKEN = "tok3n-canary-0123456789/+="
 TRAP = "trap 'echo saved; exit 0' TERM\n"
+# Every turn changes something that is to be saved and pushed.
+WORK = "date +%s.%N >> work.txt\n"
 
 
 @dataclass(frozen=True)
@@ -66,4 +68,4 @@ def draw(pick: Random) -> Script:
     name = pick.choice(list(KINDS))
     text, ends = KINDS[name]
     filled = text % {"n": pick.randint(50, 150), "pace": pick.randint(3, 8), "flood": pick.randint(10**5, 10**6)}
-    return Script(name, TRAP + filled, ends)
+    return Script(name, TRAP + WORK + filled, ends)
