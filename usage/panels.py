@@ -12,7 +12,7 @@ from . import budgets
 from . import report as reports
 from .models import Budget
 
-PANEL = Panel(order=60, title="Usage", icon="chart-bar", url="usage:project", key="u")
+PANEL = Panel(order=80, title="Usage", icon="chart-bar", url="usage:project", key="u")
 # Bars of the chart on the dashboard, by percent of the dearest day.
 STEPS = 20
 
