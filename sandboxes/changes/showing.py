@@ -1,6 +1,7 @@
 """A comparison as a page shows it: the tree of all files, those of one page, and what of them is seen at once."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -40,8 +41,13 @@ def listed(
         "tree": rendering.tree(shown, address, PAGE), "total": len(every), "more": len(every) - len(shown),
         "additions": sum(change.additions or 0 for change in every),
         "deletions": sum(change.deletions or 0 for change in every),
-        "elsewhere": [note for path, of in said.items() if path not in paths for note in of],
+        "elsewhere": [named(note, path) for path, of in said.items() if path not in paths for note in of],
     }  # fmt: skip
+
+
+def named(note: Note, path: str) -> Note:
+    """With the file that it is about, which is not shown."""
+    return replace(note, title=f"{note.title} · {path}") if path else note
 
 
 def entries(

@@ -192,7 +192,7 @@ def test_what_is_said_of_lines_stands_below_them_and_else_above(sandbox: Sandbox
     assert entry["rows"][at].notes == (said[0],)
     assert entry["rows"][at - 1].new.number == 2
     assert entry["notes"] == said[1:]
-    assert shown["elsewhere"] == said[:1]
+    assert [(note.id, note.title) for note in shown["elsewhere"]] == [("note-2", "High · b.py")]
 
 
 def test_all_of_it_can_be_taken_home(sandbox: Sandbox, clone: Path, save: Save, member_client: Client, tmp_path: Path):
