@@ -1,7 +1,7 @@
 """What machine time and tokens cost, by the rates that higher apps know; what has none is named, and never free."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -19,16 +19,20 @@ MACHINES = {"e2b": "E2B machine time", "local": "machine time here"}
 
 @dataclass(frozen=True)
 class Cost:
-    """USD of what has a rate, what has none, and whether something was used that nobody counted."""
+    """USD of what has a rate, what has none, and whether something was used that nobody counted.
+
+    `fresh` is the part of the USD that is not recorded yet.
+    """
 
     usd: Decimal = Decimal(0)
     unpriced: tuple[str, ...] = ()
     uncounted: bool = False
+    fresh: Decimal = field(default=Decimal(0), compare=False)
 
     def __add__(self, other: "Cost") -> "Cost":
         """Both together."""
         names = tuple(dict.fromkeys((*self.unpriced, *other.unpriced)))
-        return Cost(self.usd + other.usd, names, self.uncounted or other.uncounted)
+        return Cost(self.usd + other.usd, names, self.uncounted or other.uncounted, self.fresh + other.fresh)
 
     @property
     def whole(self) -> bool:
@@ -79,7 +83,8 @@ class Prices:
             costs = [self.recorded[fact.key] for fact in facts]
             found = sum((cost for cost in costs if cost is not None), Decimal(0))
             return Cost(found, (name(one.service, one.model),) if None in costs else ())
-        return self.cost(one.service, one.model, {fact.metric: fact.quantity for fact in facts}, one.at)
+        made = self.cost(one.service, one.model, {fact.metric: fact.quantity for fact in facts}, one.at)
+        return replace(made, fresh=made.usd)
 
     def turn(self, turn: Turn, usage: Mapping[str, Mapping[str, int]] | None) -> Cost:
         """What a turn's tokens cost; `usage` as in `Turn.usage`, where None means that nobody counted."""

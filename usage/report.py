@@ -38,9 +38,9 @@ SUMMED = """
 # By the split's value, by activity, what has no price, and all of it: of sums that are read once.
 PARTS = f"""
     WITH sums AS MATERIALIZED (
-        SELECT work_id, sum(cost) AS cost, sum(input) AS input, sum(cache_read) AS cache_read,
-            sum(cache_write) AS cache_write, sum(output) AS output, sum(vcpu_us) AS vcpu_us,
-            sum(unpriced_tokens) AS unpriced_tokens, sum(unpriced_us) AS unpriced_us
+        SELECT work_id, sum(cost) AS cost, sum(input)::bigint AS input, sum(cache_read)::bigint AS cache_read,
+            sum(cache_write)::bigint AS cache_write, sum(output)::bigint AS output, sum(vcpu_us)::bigint AS vcpu_us,
+            sum(unpriced_tokens)::bigint AS unpriced_tokens, sum(unpriced_us)::bigint AS unpriced_us
         FROM usage_rollup WHERE slot >= %s AND slot < %s {{where}} GROUP BY 1
     ), work AS MATERIALIZED (
         SELECT coalesce(usage_work.{{column}}::text, '') AS value, activity, service || chr(10) || model AS named,
@@ -48,7 +48,7 @@ PARTS = f"""
         FROM sums JOIN usage_work ON usage_work.id = work_id
     )
     SELECT 'split', value, {SUMMED} FROM work GROUP BY 2 UNION ALL
-    SELECT 'activity', activity, {SUMMED} FROM work GROUP BY 2 UNION ALL
+    SELECT 'activity', activity, sum(cost), 0, 0, 0, 0, 0, 0, 0 FROM work GROUP BY 2 UNION ALL
     SELECT 'unpriced', named, {SUMMED} FROM work WHERE unpriced_tokens > 0 OR unpriced_us > 0 GROUP BY 2 UNION ALL
     SELECT 'total', '', {SUMMED} FROM work
 """  # noqa: S608
@@ -104,18 +104,19 @@ def report(asked: Asked) -> dict[str, Any]:
     parts = summed(asked)
     total = parts["total"][""]
     labels = labels_of(asked.split, parts["split"])
-    lines = split(asked, parts["split"], total, labels)
+    lines, (bars, past) = split(asked, parts["split"], total, labels), trend(asked)
     return {
         "asked": asked,
         "total": total,
-        "before": before(asked),
+        "before": past,
+        "change": round(100 * (total.cost / past - 1)) if past else None,
         "lines": lines,
         "more": max(0, len(parts["split"]) - ROWS),
         "unpriced": [(*key.split("\n", 1), sums) for key, sums in parts["unpriced"].items()],
         "activities": parts["activity"],
         "idle": parts["activity"].get("idle", Sums()).cost,
         "orphan": parts["activity"].get("orphan", Sums()).cost,
-        "trend": trend(asked),
+        "trend": bars,
         "now": now(asked),
         "check": Check.objects.first(),
         "chips": chips(asked, labels),
@@ -128,6 +129,8 @@ def summed(asked: Asked) -> dict[str, dict[str, Sums]]:
     sql = PARTS.format(column=DIMENSIONS[asked.split][1], where=where)
     found: dict[str, dict[str, Sums]] = {"split": {}, "activity": {}, "total": {}, "unpriced": {}}
     with connection.cursor() as cursor:
+        # With the server's few megabytes, years are sorted on disk to be summed.
+        cursor.execute("SET work_mem = '64MB'")
         cursor.execute(sql, [asked.start, asked.end, *params])
         for part, value, *sums in cursor.fetchall():
             found[part][value] = Sums(sums[0], *map(int, sums[1:]))
@@ -143,42 +146,30 @@ def narrowed(asked: Asked) -> tuple[str, list[Any]]:
     return f"{mine[0]} AND work_id IN ({sql})", [*mine[1], *params]
 
 
-def before(asked: Asked) -> Sums | None:
-    """The total of the span before; None where there was none."""
-    if asked.before is None:
-        return None
-    start, end = asked.before
-    rows = Rollup.objects.filter(slot__gte=start, slot__lt=end)
-    rows = narrow(rows, asked)
-    return Sums(cost=rows.aggregate(sum=Sum("cost"))["sum"] or Decimal(0))
-
-
-def narrow(rows: QuerySet[Rollup], asked: Asked) -> QuerySet[Rollup]:
-    """Sums of what is asked for."""
-    rows = rows.filter(project=asked.project) if asked.project else rows
-    return rows.filter(work__in=Work.objects.filter(asked.works())) if asked.chosen else rows
-
-
-def trend(asked: Asked) -> list[dict[str, Any]]:
-    """By day, week or month of the viewer: USD of models and of machines."""
+def trend(asked: Asked) -> tuple[list[dict[str, Any]], Decimal | None]:
+    """By day, week or month of the viewer: USD of models and of machines; and in all of the days before, if asked."""
     where, params = narrowed(asked)
-    edges = [asked.midnight(day) for day in asked.buckets]
+    earlier = [*asked.before] if asked.before else []
+    edges = [*earlier, *(asked.midnight(day) for day in asked.buckets)]
     sql = f"""
         SELECT width_bucket(slot, %s::timestamptz[]), coalesce(sum(cost) FILTER (WHERE vcpu_us + gib_us = 0), 0),
             coalesce(sum(cost) FILTER (WHERE vcpu_us + gib_us <> 0), 0)
         FROM usage_rollup WHERE slot >= %s AND slot < %s {where} GROUP BY 1
     """  # noqa: S608
+    found = defaultdict[int, tuple[Decimal, Decimal]](lambda: (Decimal(0), Decimal(0)))
     with connection.cursor() as cursor:
-        cursor.execute(sql, [edges, asked.start, asked.end, *params])
-        found = {number: (models, machines) for number, models, machines in cursor.fetchall()}
-    bars = []
-    for number, day in enumerate(asked.buckets, 1):
-        models, machines = found.get(number, (Decimal(0), Decimal(0)))
-        last = asked.buckets[number] - timedelta(days=1) if number < len(asked.buckets) else asked.last
-        query = asked.query(**{"span": None, "from": day.isoformat(), "until": last.isoformat()})
-        bars.append({"day": day, "last": last, "models": models, "machines": machines, "cost": models + machines,
-                     "query": query})  # fmt: skip
-    return bars
+        cursor.execute(sql, [edges, edges[0], asked.end, *params])
+        found |= {number: (models, machines) for number, models, machines in cursor.fetchall()}
+    bars = [bar(asked, number, *found[number + len(earlier)]) for number in range(1, len(asked.buckets) + 1)]
+    return bars, sum(found[1], Decimal(0)) if earlier else None
+
+
+def bar(asked: Asked, number: int, models: Decimal, machines: Decimal) -> dict[str, Any]:
+    """The n-th bar of the trend, with the question about its days."""
+    day, after = asked.buckets[number - 1], asked.buckets[number : number + 1]
+    last = after[0] - timedelta(days=1) if after else asked.last
+    query = asked.query(**{"span": None, "from": day.isoformat(), "until": last.isoformat()})
+    return {"day": day, "last": last, "models": models, "machines": machines, "cost": models + machines, "query": query}
 
 
 def split(asked: Asked, found: Mapping[str, Sums], total: Sums, labels: Mapping[str, str]) -> list[Line]:

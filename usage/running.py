@@ -1,16 +1,11 @@
 """What runs now and is not in the ledger yet: reckoned from the bills, which go on where the ledger ends."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from django.db.models import Sum
-
 from sandboxes.bill import bills
 from sandboxes.models import Sandbox
-
-from .models import Entry
 
 
 @dataclass
@@ -28,15 +23,8 @@ class Going:
 
 def going(sandboxes: Iterable[Sandbox]) -> Going:
     """Of these sandboxes."""
-    rows = list(sandboxes)
-    recorded, found = recorded_of([row.pk for row in rows]), Going()
-    for pk, made in bills(rows).items():
-        found.usd[pk] = max(made.total.usd - recorded[pk], Decimal(0))
-        found.per_second += made.per_second
-    return found
-
-
-def recorded_of(ids: list[int]) -> Mapping[int, Decimal]:
-    """USD in the ledger, by sandbox."""
-    rows = Entry.objects.filter(sandbox_id__in=ids).order_by().values_list("sandbox_id").annotate(sum=Sum("cost"))
-    return defaultdict(Decimal, {pk: usd or Decimal(0) for pk, usd in rows if pk is not None})
+    made = bills(list(sandboxes))
+    return Going(
+        {pk: one.total.fresh for pk, one in made.items()},
+        sum((one.per_second for one in made.values()), Decimal(0)),
+    )

@@ -20,6 +20,7 @@ COLOURS = {
     **dict.fromkeys(["paused", "stopping", "pausing", "interrupted", "warning", "answered"], "yellow"),
     **dict.fromkeys(["error", "failed", "lost", "blocked", "stopped"], "red"),
 }
+SIZES = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 SMALLEST = Decimal("0.0001")
 MOVING = frozenset({"creating", "running", "starting", "stopping", "pausing", "pushing"})
 
@@ -79,6 +80,14 @@ def usd(value: Decimal | None) -> str:
     if 0 < value < SMALLEST:
         return f"<${SMALLEST}"
     return f"${value:,.2f}" if value >= 1 or not value else f"${value:.4f}"
+
+
+@register.filter
+def compact(value: int) -> SafeString:
+    """A large number in short, with the exact one on hover."""
+    size, unit = next(((size, unit) for size, unit in SIZES if value >= size), (1, ""))
+    text = f"{value / size:,.1f}" if unit else str(value)
+    return format_html('<span title="{}">{}{}</span>', f"{value:,}", text, f"\N{NO-BREAK SPACE}{unit}" if unit else "")
 
 
 def _short(span: timedelta) -> str:

@@ -12,7 +12,7 @@
   }
 
   function options(shades, stacked) {
-    const axis = { border: { color: shades.grid }, ticks: { color: shades.text, maxRotation: 0, autoSkip: true } };
+    const axis = (lines) => ({ stacked, border: { color: shades.grid }, grid: { display: lines, color: shades.grid }, ticks: { color: shades.text, maxRotation: 0 } });
     return {
       animation: false,
       maintainAspectRatio: false,
@@ -21,7 +21,7 @@
         legend: { display: stacked, labels: { color: shades.text, boxWidth: 12 } },
         tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${money(item.raw)}` } },
       },
-      scales: { x: { ...axis, stacked, grid: { display: !stacked, color: shades.grid } }, y: { ...axis, stacked, grid: { display: stacked, color: shades.grid } } },
+      scales: { x: axis(!stacked), y: axis(stacked) },
     };
   }
 

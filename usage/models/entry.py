@@ -104,6 +104,12 @@ class Entry(Labels):
     def __str__(self) -> str:
         return f"{self.quantity} {self.metric} of {self.model or self.service}"
 
+    @property
+    def exact(self) -> dict[str, str]:
+        """Quantity, price and cost to the last digit, without zeros behind; empty without a price."""
+        found = {"quantity": self.quantity, "price": self.price, "cost": self.cost}
+        return {name: "" if value is None else f"{value.normalize():,f}" for name, value in found.items()}
+
 
 class Meter(models.Model):
     """How far a sandbox has been metered: locked by whoever meters it, closed when nothing more can come."""
