@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sandboxes.models import Event, Turn
 
 from .models import Evidence, Extraction, Lesson
+from .transcript import KINDS
 
 # Of the words at a place.
 EXCERPT = 600
@@ -24,23 +25,25 @@ def moment(lesson: Lesson, row: Extraction, place: str) -> Evidence | None:
     turn = Turn.objects.filter(pk=turn_id, sandbox__in=row.sandboxes.all()).first()
     if turn is None:
         return None
-    kind, words = message_of(turn) if seq == 0 else event_of(turn, seq)
-    if not kind:
+    found = ("message", turn.prompt, 0) if seq == 0 else event_of(turn, seq)
+    if found is None:
         return None
+    kind, words, shown = found
     return Evidence(
-        lesson=lesson, sandbox_id=turn.sandbox_id, turn=turn.pk, job=turn.job_id, seq=seq, kind=kind,
+        lesson=lesson, sandbox_id=turn.sandbox_id, turn=turn.pk, job=turn.job_id, seq=shown, kind=kind,
         excerpt=words[:EXCERPT],
     )  # fmt: skip
 
 
-def message_of(turn: Turn) -> tuple[str, str]:
-    """What the turn was asked."""
-    return "message", turn.prompt
-
-
-def event_of(turn: Turn, seq: int) -> tuple[str, str]:
-    """(kind, words) of an event; two empty texts when there is none."""
-    event = Event.objects.filter(job=turn.job_id, seq=seq).first() if turn.job_id else None
+def event_of(turn: Turn, seq: int) -> tuple[str, str, int] | None:
+    """(kind, words, the number under which the conversation shows it) of an event that a session was sent."""
+    events = Event.objects.filter(job=turn.job_id)
+    event = events.filter(seq=seq, kind__in=KINDS).first() if turn.job_id else None
     if event is None:
-        return "", ""
-    return event.kind, str(event.data.get(WORDS.get(event.kind, "text")) or "")
+        return None
+    words = str(event.data.get(WORDS.get(event.kind, "text")) or "")
+    if event.kind != "tool_result":
+        return event.kind, words, seq
+    # It is shown inside of its call.
+    call = events.filter(kind="tool_call", seq__lt=seq, data__id=event.data.get("id")).order_by("-seq").first()
+    return event.kind, words, call.seq if call else seq

@@ -102,7 +102,7 @@ def read_now(sandbox: Sandbox, user: User) -> Extraction:
     if not finished(sandbox):
         raise NotPossible("No turn of this sandbox has ended yet, so there is nothing to learn from.")
     if template_for(sandbox.project, [sandbox]) is None:
-        raise NotPossible("No agent worked here. Choose a template for learning sessions in the settings, Sandboxes.")
+        raise NotPossible("No agent can read it. Choose an agent's template in the settings, Sandboxes, Learning.")
     known = sandbox.extractions.first()
     if known is None:
         failed, looped = trouble(sandbox)
@@ -192,7 +192,7 @@ def launch(row: Extraction, prompt: str) -> Sandbox:
     sandboxes = list(row.sandboxes.select_related("template").order_by("pk"))
     config, template = SessionConfig.of(row.project, Kind.LEARNING), template_for(row.project, sandboxes)
     if template is None:
-        raise NotPossible("What was to be read is gone.")
+        raise NotPossible("No agent can read it. Choose an agent's template in the settings, Sandboxes, Learning.")
     session = fleet.launch(
         row.project, row.asked_by, template=template, prompt=prompt, persona=config.persona,
         pinned=briefing.brief(row.project, config.persona, config.context), contract=CONTRACT, kind=Kind.LEARNING,
@@ -213,14 +213,16 @@ def machine(config: SessionConfig, template: Template, sandboxes: Sequence[Sandb
 
 
 def template_for(project: Project, sandboxes: Sequence[Sandbox]) -> Template | None:
-    """What is set for such sessions, else one of the tool that did the work; None where no agent did."""
+    """What is set for such sessions, else one of the tool that did the work; None where no agent is.
+
+    Never the script tool: it would run what it is given to read.
+    """
     config = SessionConfig.of(project, Kind.LEARNING)
-    if config.template:
-        return config.template
-    if config.persona:
-        return Template.objects.filter(tool=config.persona.tool, active=True).first()
-    agents = [one for one in sandboxes if AGENTS[one.tool].structured]
-    return agents[-1].template if agents else None
+    chosen = [config.template] if config.template else []
+    if config.persona and not chosen:
+        chosen = list(Template.objects.filter(tool=config.persona.tool, active=True)[:1])
+    found = chosen or [one.template for one in reversed(sandboxes)]
+    return next((one for one in found if AGENTS[one.tool].structured), None)
 
 
 def title(row: Extraction, sandboxes: Sequence[Sandbox]) -> str:

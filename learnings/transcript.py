@@ -16,7 +16,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Left, Right
 
 from sandboxes import transcripts
-from sandboxes.models import Event, Sandbox, Turn
+from sandboxes.models import Event, Kind, Sandbox, Turn
 
 from .tokens import count, cut
 
@@ -120,6 +120,7 @@ def parts(sandboxes: Iterable[Sandbox]) -> Iterator[Part]:
         )
         rows = events(turns)
         for order, turn in enumerate(turns, 1):
+            turn.sandbox = sandbox
             for seq, (weight, text) in enumerate(of_turn(turn, order == 1, rows.get(turn.job_id or 0, []))):
                 yield Part((number, order, seq), weight, text)
 
@@ -137,7 +138,9 @@ def of_turn(turn: Turn, first: bool, rows: list[Row]) -> Iterator[tuple[int, str
     """A turn's parts: the message, what its agent did, how it ended, what it answered."""
     person = turn.created_by_id is not None
     weight = Weight.HEAD if first else Weight.PERSON if person else Weight.MESSAGE
-    who = "message" if first else "message of a person, who had seen what came before" if person else "message"
+    # In a run's machines the workflow speaks in the name of whoever started it.
+    said = person and not first and turn.sandbox.kind == Kind.STANDALONE
+    who = "message of a person, who had seen what came before" if said else "message"
     yield weight, f"[{turn.pk}.0] {who}: {shortened(turn.prompt, MESSAGE)}"
     last = next((row.seq for row in reversed(rows) if row.kind == "text"), 0)
     calls = {row.call: row for row in rows if row.kind == "tool_call"}

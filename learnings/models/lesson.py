@@ -128,7 +128,7 @@ class Lesson(Lifecycle):
     similarity = models.FloatField(null=True, blank=True)
     merged_into = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="merged")
     trigrams = models.GeneratedField(
-        expression=Trigrams(Concat("description", SPACE, "trigger", SPACE, "behaviour")),
+        expression=Trigrams(Concat("trigger", SPACE, "behaviour")),
         output_field=ArrayField(models.TextField()), db_persist=True,
     )  # fmt: skip
 
@@ -164,8 +164,8 @@ class Lesson(Lifecycle):
 
     @property
     def words(self) -> str:
-        """What it is compared by."""
-        return f"{self.description} {self.trigger} {self.behaviour}"
+        """What it is compared by: the same advice may have come from different accidents."""
+        return f"{self.trigger} {self.behaviour}"
 
     @property
     def role_titles(self) -> list[str]:

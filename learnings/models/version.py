@@ -88,8 +88,8 @@ class LearningSettings(models.Model):
         help_text="Of a long transcript only the parts that say most are sent: messages of people, verdicts, errors.",
     )  # fmt: skip
     threshold = models.PositiveSmallIntegerField(
-        "alike from (%)", default=45, validators=within((10, 100), "percent"),
-        help_text="A lesson whose words are so much like another's is proposed for merging.",
+        "alike from (%)", default=35, validators=within((10, 100), "percent"),
+        help_text="A lesson that says when and what to do in words so much like another's is proposed for merging.",
     )  # fmt: skip
     most_chars = models.PositiveIntegerField(
         "characters of a document, at most", default=12_000, validators=within(CHARS, "characters"),

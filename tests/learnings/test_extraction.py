@@ -122,8 +122,6 @@ def test_what_is_set_for_such_sessions_is_used(worked: Sandbox, project: Project
     assert session.turns.get().prompt.startswith("Find lessons.\n")
     assert (session.cpu, session.designer_model, session.effort) == (1, "haiku", "low")
     assert session.briefing["contexts"] == {"house": "We sell rockets."}
-    SessionConfig.objects.update(persona=None, template=template)
-    assert extraction.template_for(project, [worked]) == template
 
 
 @pytest.mark.parametrize("most", [6_000, 20_000])
@@ -135,6 +133,20 @@ def test_a_session_is_sent_at_most_the_configured_number(worked: Sandbox, projec
     sent = tokens.count(session_of(row).turns.get().prompt)
     assert most / 2 < sent <= row.tokens <= most
     assert row.left_out > 100
+
+
+@pytest.mark.parametrize("how", ["template", "persona"])
+def test_a_script_would_run_what_it_reads_so_it_reads_nothing(
+    worked: Sandbox, project: Project, template: Template, how: str
+):
+    script = Persona.objects.create(project=project, name="Runner", tool="script")
+    chosen = {"template": template} if how == "template" else {"persona": script}
+    SessionConfig.objects.create(project=project, kind="learning", **chosen)
+    row = extraction.begin(project, [worked], labels={})
+    extraction.advance(row)
+    assert (row.status, row.session) == ("failed", None)
+    assert "Choose an agent's template" in row.detail
+    assert not Sandbox.objects.filter(kind="learning").exists()
 
 
 def test_a_prompt_that_leaves_no_room_is_said(worked: Sandbox, project: Project):
@@ -164,7 +176,7 @@ def test_an_answer_becomes_pending_lessons_with_their_moments(
     lesson = Lesson.objects.get()
     assert (lesson.status, lesson.severity, lesson.roles) == ("pending", 3, ["checker", "designer"])
     shown = [(one.kind, one.excerpt, one.place) for one in lesson.evidence]
-    query = f"?tab=conversation&before={first.pk}.4#event-{first.job_id}-3"
+    query = f"?tab=conversation&before={first.pk}.3#event-{first.job_id}-2"  # inside of its call
     assert shown == [
         ("tool_result", "1 failed: test_total", query),
         ("message", "You did not run the tests!", f"?tab=conversation&before={second.pk}.1#talk-{second.pk}"),
@@ -192,10 +204,10 @@ def test_near_duplicates_are_marked_from_the_threshold_on(worked: Sandbox, proje
     made = Lesson.objects.get(extraction=row)
     assert made.similar_to == known
     assert made.similarity is not None
-    assert 0.6 < made.similarity < 1
+    assert 0.5 < made.similarity < 1
     choose(project, threshold=95)
     extraction.again(row, None)
-    answered(row, other | {"description": "Something else went wrong, in other words altogether."})
+    answered(row, other | {"behaviour": "Before a commit, run python3 -m unittest -v and read all of it."})
     assert Lesson.objects.filter(extraction=row).latest("pk").similar_to is None
 
 
@@ -330,6 +342,6 @@ def test_assets_can_not_be_reached_by_a_proposal(worked: Sandbox, project: Proje
 def test_nothing_is_read_of_a_machine_without_an_agent(project: Project, template: Template, owner: User):
     sandbox = make(project, template, "killed")
     turn_of(sandbox, "true", status="succeeded")
-    with pytest.raises(NotPossible, match="No agent worked here"):
+    with pytest.raises(NotPossible, match="No agent can read it"):
         extraction.read_now(sandbox, owner)
     assert Sandbox.objects.count() == 1
