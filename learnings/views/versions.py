@@ -38,11 +38,12 @@ def compile_page(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST":
         return compiled(request, project)
     choices, draft = LearningSettings.of(project), compiling.draft(project)
-    role = chosen(request.GET.get("role", ""), draft.texts)
+    changed = [key for key, text in sorted(draft.texts.items()) if text != told(choices.active, key)]
+    role = chosen(request.GET.get("role", next(iter(changed), "")), draft.texts)
     document = draft.documents.get(role)
     context = {
         **listing.views(project), "choices": choices, "draft": draft, "role": role, "document": document,
-        "parts": [(key, title, len(text)) for key, title, text in parts_of(draft.texts)],
+        "parts": [(key, title, len(text), key in changed) for key, title, text in parts_of(draft.texts)],
         **shown(choices.active, document.text if document else "", role),
     }  # fmt: skip
     return render(request, "learnings/version_compile.html", context)
@@ -61,6 +62,11 @@ def compiled(request: HttpRequest, project: Project) -> HttpResponse:
     return redirect("learnings:version", project.slug, version.number)
 
 
+def told(version: Version | None, role: str) -> str:
+    """What machines of a role are told by a version, or without one."""
+    return version.document(role) if version else ""
+
+
 def chosen(role: str, documents: dict[str, Any]) -> str:
     """The role that is asked for where it has a document of its own, else the common one."""
     return role if role in documents else ""
@@ -68,13 +74,8 @@ def chosen(role: str, documents: dict[str, Any]) -> str:
 
 def shown(old: Version | None, text: str, role: str) -> dict[str, Any]:
     """A document as it reads, and what is other in it than in another version's."""
-    before = old.document(role) if old else ""
-    return {
-        "html": markdown.rendered(text),
-        "old": old,
-        "lines": difference(before, text),
-        "role_title": title_of(role),
-    }
+    lines = difference(told(old, role), text)
+    return {"html": markdown.rendered(text), "old": old, "lines": lines, "role_title": title_of(role)}
 
 
 def version_of(request: HttpRequest, slug: str, number: int) -> Version:
@@ -93,7 +94,7 @@ def detail(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     missing = Lesson.objects.filter(project=version.project, pk__in=version.left_out.get(role, []))
     context = {
         **listing.views(version.project), "version": version, "choices": choices, "active": active, "role": role,
-        "parts": [(key, title, len(text)) for key, title, text in version.parts], "missing": missing,
+        "parts": [(key, title, len(text), False) for key, title, text in version.parts], "missing": missing,
         "lessons": version.lessons.order_by("-severity", "pk"), **listing.had(version),
         **shown(earlier if active else choices.active, version.document(role), role),
     }  # fmt: skip

@@ -210,7 +210,7 @@ def test_compile_shows_what_changes_then_does_it(member_client: Client, project:
     shown = page(member_client, f"{url('compile')}?role=designer")
     assert "Changed since version 1" in shown
     assert '<span class="added">- **Case 0:**' in shown
-    assert "They did not fit into 1500 characters" in shown
+    assert "They did not fit into 1,500 characters" in shown
     assert "Case 29</a>" in shown
     answer = member_client.post(url("compile"), {})
     assert answer["Location"] == url("version", 2)
