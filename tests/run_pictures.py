@@ -31,6 +31,7 @@ from django.utils import timezone  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
 from codecourier.models import Project, User  # noqa: E402
+from personas import stock as persona_stock  # noqa: E402
 from sandboxes.checkpoints.store import Store  # noqa: E402
 from sandboxes.models import Event, PullRequest, Template, Turn  # noqa: E402
 from tests.pictures import FOLDER, SIZES, THEMES, window  # noqa: E402
@@ -38,7 +39,8 @@ from tests.sandboxes.repositories import commit, git, make, write  # noqa: E402
 from tests.stack import Stack, own_database  # noqa: E402
 from tests.workflows import rows  # noqa: E402
 from usage import stock  # noqa: E402
-from workflows.models import Run, StepRun  # noqa: E402
+from workflows import stock as workflow_stock  # noqa: E402
+from workflows.models import Firing, Run, Schedule, StepRun, Workflow  # noqa: E402
 
 REPOSITORY = "https://github.com/acme/corner-shop.git"
 BEFORE = '''"""What an order costs."""
@@ -191,8 +193,38 @@ class Scene:
             Run.objects.filter(pk=run.pk).update(checkpoint=one)
         return run
 
+    def built(self) -> tuple[Workflow, Schedule]:
+        """The stock workflows, one of them with candidates, all runs so far by it and by a schedule."""
+        for welcome in (persona_stock.welcome, workflow_stock.welcome):
+            welcome(self.project)
+        flow = Workflow.objects.get(project=self.project, name="Designer and checker, then optimizer")
+        first = flow.steps.all()[0]
+        first.candidates, first.test_script = [first.persona_id] * 2, "python -m pytest -q"
+        first.save()
+        Run.objects.update(workflow=flow)
+        planned = Schedule.objects.create(
+            project=self.project, workflow=flow, name="Weekly clean-up", created_by=self.user, every="weekly",
+            prompt="Update all dependencies, one by one, and see that the tests pass.", zone="Europe/Berlin",
+        )  # fmt: skip
+        planned.plan(timezone.now())
+        planned.save()
+        for run in Run.objects.filter(title__startswith="Weekly"):
+            Firing.objects.create(schedule=planned, planned_at=run.created_at, outcome="started", run=run)
+        why = "Run 4, Weekly clean-up, still went on."
+        Firing.objects.create(schedule=planned, planned_at=timezone.now(), outcome="skipped", detail=why)
+        return flow, planned
+
+    def past(self) -> None:
+        """Some of last week."""
+        for day in range(6, 0, -1):
+            at = timezone.now() - timedelta(days=day)
+            end = at + timedelta(minutes=8 + day)
+            self.run(
+                "completed", title="Weekly clean-up", source="schedule", created_at=at, started_at=at, ended_at=end
+            )
+
     def waiting(self) -> list[Run]:
-        """One that waits for a word, one in line, one that failed, and some of last week."""
+        """One that waits for a word, one in line, one that failed."""
         held = "Designer was interrupted. Send it a message to go on, or cancel the run."
         paused = self.run(held=held, title="Show prices with tax")
         self.step(paused, took=None, turn_status="interrupted")
@@ -203,9 +235,6 @@ class Scene:
         )
         broken = self.run("failed", reason="step_failed", detail=why, title="Round to five cents")
         self.step(broken, status="failed", detail="The model provider refused the key (401). Set another one.")
-        for day in range(1, 7):
-            at = timezone.now() - timedelta(days=day)
-            self.run("completed", title=f"Weekly clean-up {day}", created_at=at, started_at=at, ended_at=at)
         return [paused, queued, broken]
 
 
@@ -229,11 +258,20 @@ def seeded(state: Path) -> Iterator[tuple[Stack, dict[str, str], User]]:
 
 def pages(scene: Scene) -> dict[str, str]:
     """What is taken."""
+    scene.past()
     loop, works, checked = scene.loop()
     best, judge = scene.best_of()
     failed, (paused, queued, broken) = scene.not_approved(), scene.waiting()
+    flow, planned = scene.built()
     at = f"/p/{scene.project.slug}/"
     return {
+        "runs": f"{at}runs/",
+        "workflows": f"{at}workflows/",
+        "workflow": f"{at}workflows/{flow.pk}/",
+        "workflow-builder": f"{at}workflows/{flow.pk}/edit/",
+        "workflow-launch": f"{at}workflows/{flow.pk}/run/?from={loop.pk}",
+        "schedules": f"{at}schedules/",
+        "schedule": f"{at}schedules/{planned.pk}/",
         "run": f"{at}runs/{loop.pk}/",
         "run-findings": f"{at}runs/{loop.pk}/?step_run={checked.pk}&tab=answer",
         "run-changes": f"{at}runs/{loop.pk}/?step_run={checked.pk}&tab=changes",

@@ -133,6 +133,8 @@ class Printer:
 
     def moved(self, event: dict[str, Any]) -> None:
         """A step or the run stands elsewhere."""
+        if event["status"] == "waiting":
+            return
         what = event.get("step") or f"run {event['run']}"
         given = event.get("answer")
         answer: dict[str, Any] = given if isinstance(given, dict) else {}
