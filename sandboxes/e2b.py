@@ -5,6 +5,8 @@ deadline and its back-off. Facts: SDK 2.63 (https://e2b.dev/docs); the local hos
 described in `sandboxes.host`.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import urllib.error
@@ -15,19 +17,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-import e2b
 import httpx
 from django.conf import settings
 from django.utils.crypto import salted_hmac
-from e2b.exceptions import ServiceBusyException
-from e2b.sandbox.commands.command_handle import CommandExitException
 
+from codecourier.lazily import lazily
 from codecourier.models import Project, ProviderKey
 
 from .models import Sandbox
 from .reasons import Reason
+
+if TYPE_CHECKING:
+    import e2b
+else:
+    # A third of what starting takes: commands and the web process answer before they need it.
+    e2b = lazily("e2b")
+    if settings.PROCESS in {"worker", "relay"}:
+        e2b.E2B  # noqa: B018  (read now, once for all processes that are forked)
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +209,7 @@ def ours(what: str) -> Iterator[None]:
         yield
     except (e2b.SandboxNotFoundException, e2b.SandboxNotRunningException) as error:
         raise Gone(f"Could not {what}: the machine is gone.") from error
-    except (e2b.RateLimitException, ServiceBusyException) as error:
+    except (e2b.RateLimitException, e2b.ServiceBusyException) as error:
         raise Busy(f"Could not {what}: the provider has no room just now.") from error
     except e2b.AuthenticationException as error:
         raise Denied(f"Could not {what}: the provider refused the key. Check the E2B key of the project.") from error
@@ -211,7 +219,7 @@ def ours(what: str) -> Iterator[None]:
         # It has no status of its own; a refusal stays one, a fault of the provider's (5xx) may pass.
         kind = ProviderError if str(error).startswith("5") else Refused
         raise kind(f"Could not {what}: {_tail(str(error))}") from error
-    except CommandExitException as error:
+    except e2b.CommandExitException as error:
         raise CommandFailed(f"Could not {what}: {_tail(error.stderr or error.stdout or str(error))}") from error
     except (e2b.SandboxException, httpx.HTTPError, OSError) as error:
         if getattr(error, "status_code", None) == 404:
@@ -290,12 +298,12 @@ class AsyncMachine:
             )
             try:
                 await handle.wait()
-            except CommandExitException:
+            except e2b.CommandExitException:
                 return
             finally:
                 await handle.disconnect()
 
-    async def open_terminal(self, size: tuple[int, int], folder: str, on_data: "OnOutput") -> "Terminal":
+    async def open_terminal(self, size: tuple[int, int], folder: str, on_data: OnOutput) -> Terminal:
         """A new login shell in `folder`; `size` is (columns, rows). Awaiting `on_data` is the backpressure."""
         with ours("open a terminal"):
             columns, rows = size
@@ -303,7 +311,7 @@ class AsyncMachine:
             handle = await pty.create(e2b.PtySize(rows=rows, cols=columns), on_data, cwd=folder, timeout=0)
         return Terminal(pty, handle)
 
-    async def rejoin_terminal(self, pid: int, on_data: "OnOutput") -> "Terminal | None":
+    async def rejoin_terminal(self, pid: int, on_data: OnOutput) -> Terminal | None:
         """A shell that runs already, None when it has ended; what it printed meanwhile is lost."""
         with ours("reach the terminal"):
             try:
@@ -326,7 +334,7 @@ class AsyncMachine:
                 async for piece in pieces:
                     yield piece
 
-    def entrance(self, port: int) -> "Entrance":
+    def entrance(self, port: int) -> Entrance:
         """The way to a server in the machine."""
         token = self._sandbox.traffic_access_token
         headers = {"E2b-Traffic-Access-Token": token} if token else {}
