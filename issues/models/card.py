@@ -123,6 +123,9 @@ class Issue(Lifecycle):
                 fields=["project", "status", "rank", "id"], condition=Q(duplicate_of=None), name="issue_board"
             ),
             models.Index(
+                fields=["project", "status", "-status_at", "-id"], condition=Q(duplicate_of=None), name="issue_recent"
+            ),
+            models.Index(
                 fields=["project", "priority", "rank", "id"], condition=Q(duplicate_of=None), name="issue_by_priority"
             ),
             GinIndex(fields=["search"], name="issue_search"),
