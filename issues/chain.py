@@ -190,12 +190,12 @@ def skip(chain: Chain, link: Link, user: User) -> None:
         Chain.poke(row.pk)
 
 
-def cancel(chain: Chain, user: User) -> None:
+def cancel(chain: Chain, user: User | None) -> None:
     """End it with the run that is at work; NotPossible when it is over."""
     with transaction.atomic():
         row = Chain.objects.select_for_update().get(pk=chain.pk)
         if row.status == C.STOPPED:
-            row.move(C.CANCELLED, reason="user", detail=f"{user} cancelled it.")
+            row.move(C.CANCELLED, reason="user", detail=f"{user or 'CodeCourier'} cancelled it.")
             return
         if row.status != C.RUNNING:
             raise NotPossible("This chain is over already.")

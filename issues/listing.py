@@ -16,9 +16,9 @@ from .filters import PRIORITY_CHOICES, STATUSES, IssueFilter
 from .models import Issue, IssueSession, IssueSettings, Priority, Question
 
 # Cards of a column and of a page.
-COLUMN, PAGE = 30, 50
+COLUMN, PAGE = 25, 50
 # More than so many are not counted one by one.
-MANY = 10_000
+MANY, MOST_FOUND = 10_000, 1_000
 VIEWS = ("board", "list")
 S = Issue.Status
 
@@ -29,7 +29,8 @@ class Capped(Paginator):
     @cached_property
     def count(self) -> int:
         """At most MANY."""
-        return len(self.object_list.order_by().values_list("pk")[:MANY])  # type: ignore[attr-defined]
+        found: int = self.object_list.order_by().values("pk")[:MANY].count()  # type: ignore[attr-defined]
+        return found
 
 
 def listing(project: Project, user: User, params: QueryDict) -> dict[str, Any]:
@@ -57,8 +58,11 @@ def board(project: Project, user: User, params: QueryDict) -> dict[str, Any]:
     asked = params.copy()
     asked["status"] = "all"
     rows = IssueFilter(asked, cards(project), request=user).qs
-    counts = counted(rows)
+    searched = bool(asked.get("q", "").strip())
+    counts = counted(rows, searched=searched)
     columns = [column(rows, status, counts.get(status, 0), params) for status in Issue.COLUMNS]
+    for entry in columns:
+        entry["capped"] = searched and entry["count"] == MOST_FOUND
     dress([issue for entry in columns for issue in entry["rows"]])
     return {
         "columns": columns,
@@ -110,9 +114,14 @@ def known(project: Project) -> bool:
     return Issue.objects.filter(project=project).exists()
 
 
-def counted(rows: QuerySet[Issue]) -> dict[str, int]:
-    """How many there are of each status."""
-    return dict(rows.order_by().values_list("status").annotate(Count("pk")))
+def counted(rows: QuerySet[Issue], *, searched: bool) -> dict[str, int]:
+    """How many there are of each status; of what is searched for, no more than MOST_FOUND are counted."""
+    if not searched:
+        return dict(rows.order_by().values_list("status").annotate(Count("pk")))
+    found = {
+        str(status): rows.filter(status=status).order_by().values("pk")[:MOST_FOUND].count() for status in Issue.COLUMNS
+    }
+    return {status: count for status, count in found.items() if count}
 
 
 def dress(rows: Sequence[Issue]) -> None:

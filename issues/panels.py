@@ -1,5 +1,6 @@
 """What this app adds to the frame: its entry in the navigation, its part of the dashboard, its settings."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Count
@@ -8,8 +9,8 @@ from django.urls import reverse
 from codecourier import registries
 from codecourier.registries import Card, Panel, Remark, Tab
 
-from . import configuring
-from .models import Issue, Question
+from . import chain, configuring
+from .models import Chain, Issue, IssueSession, Question
 
 PANEL = Panel(order=26, title="Issues", icon="layout-kanban", url="issues:list", key="i")
 
@@ -36,9 +37,32 @@ def origin(run: Any) -> Remark | None:
     return None
 
 
+def remarks(sandboxes: Sequence[Any]) -> dict[int, Remark]:
+    """Of a machine of a session, which one it is and how that stands."""
+    rows = IssueSession.objects.filter(sandbox__in=[sandbox.pk for sandbox in sandboxes]).select_related("project")
+    return {row.sandbox_id: remark(row) for row in rows if row.sandbox_id}
+
+
+def remark(session: IssueSession) -> Remark:
+    """One of them."""
+    url = reverse("issues:session", args=[session.project.slug, session.pk])
+    return Remark(title=str(session), text=session.Status(session.status).label, url=url)
+
+
+def hold(project: Any) -> str:
+    """A project is not deleted over chains that would go on: they are cancelled, and it is said how many."""
+    rows = list(Chain.objects.filter(project=project, status=Chain.Status.RUNNING))
+    for row in rows:
+        chain.cancel(row, None)
+    some = "chain is" if len(rows) == 1 else "chains are"
+    return f"{len(rows)} {some} being cancelled. Delete the project again in a few seconds." if rows else ""
+
+
 def register() -> None:
     """Called once, when the app is ready."""
     registries.panels.append(PANEL)
     registries.cards.append(card)
     registries.origins.append(origin)
+    registries.remarks.append(remarks)
+    registries.holds.append(hold)
     registries.tabs["issues"] = Tab("Issues", configuring.tab)

@@ -13,13 +13,14 @@ from . import cards, duplicates, sessions
 from .contract import FINDINGS, Findings
 from .models import PRIORITIES, Issue, IssueSession, IssueSettings, Question
 
-PROMPT = """Read this repository and report what is wrong with it: bugs, missing checks and error handling, security
-problems, races, broken or missing tests, documentation that misleads. Look at the code itself before you believe what
-is said about it.
-
-Report only what you can point at in a file, each problem once, and no matters of taste. Give every issue a prompt that
-a colleague who knows nothing of this session could work from. Ask what only a person can decide as a question; what
-you took for true without being able to check it, list as an assumption."""
+PROMPT = (
+    "Read this repository and report what is wrong with it: bugs, missing checks and error handling, security "
+    "problems, races, broken or missing tests, documentation that misleads. Look at the code itself before you believe "
+    "what is said about it.\n\n"
+    "Report only what you can point at in a file, each problem once, and no matters of taste. Give every issue a "
+    "prompt that a colleague who knows nothing of this session could work from. Ask what only a person can decide as a "
+    "question; what you took for true without being able to check it, list as an assumption."
+)
 
 
 def prompt_of(project: Project) -> str:
@@ -51,10 +52,10 @@ def launch(
     for path in session.scope:
         if path.startswith("/") or ".." in path.split("/") or len(path) > 300:
             raise ValidationError({"scope": f"{path[:80]!r} is no path in the repository: write it from its top."})
-    return sessions.begin(session, asked(session), FINDINGS, f"Issues: {fleet_title(session)}")
+    return sessions.begin(session, asked(session), FINDINGS, f"Issues: {named(session)}")
 
 
-def fleet_title(session: IssueSession) -> str:
+def named(session: IssueSession) -> str:
     """What its sandbox is called."""
     return ", ".join(session.scope) or "the whole repository"
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 from codecourier.lifecycle import sweep
 from codecourier.models import Notification, Project, User
 from issues import chain as chains
+from issues import panels
 from issues.models import Chain, Issue, Link
 from sandboxes.turns import NotPossible
 from tests.issues.workflows import end_run, result, script
@@ -138,6 +139,12 @@ def test_cancelling_ends_the_run_at_work(three: Chain, member: User, go: Callabl
     chains.resume(three, three.links.get(position=0), member)
     go(three)
     assert statuses(three) == ["running", "waiting", "waiting"]
+
+
+def test_a_project_is_not_deleted_over_a_chain(three: Chain, shop: Project):
+    assert "1 chain is being cancelled" in panels.hold(shop)
+    three.refresh_from_db()
+    assert three.cancel_asked
 
 
 def test_a_sprint_asks_the_same_with_the_number_of_the_pass(

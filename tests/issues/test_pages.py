@@ -68,6 +68,12 @@ def test_every_page_opens_escapes_what_agents_wrote_and_is_nothing_to_a_stranger
         assert stranger_client.get(f"/p/{shop.slug}/{path}").status_code == 404, path
 
 
+def test_a_session_s_sandbox_leads_to_it(member_client: Client, shop: Project, session: IssueSession):
+    assert session.sandbox
+    page = member_client.get(f"/p/{shop.slug}/sandboxes/{session.sandbox.pk}/").content.decode()
+    assert f"/p/{shop.slug}/issues/sessions/{session.pk}/" in page
+
+
 def test_few_queries_however_many_cards(member_client: Client, card: Card, shop: Project):
     seen = []
     for _ in range(2):
