@@ -8,12 +8,16 @@ from django.conf import settings
 from playwright.sync_api import Browser
 
 from codecourier.models import Invitation, Project, User
+from issues import cards
+from issues import chain as chains
+from issues.models import Issue, IssueSession, Question
 from personas import library
 from personas.models import Asset, Persona
 from sandboxes import fleet
 from sandboxes.models import Event, Job, Sandbox, Template, Turn
 from tests.browser.conftest import Web, open_as
 from tests.workflows.pages import run, workflow
+from workflows.models import Workflow
 
 AXE = settings.BASE_DIR / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("conversation", "output", "timeline", "files", "terminal", "previews", "usage")
@@ -60,6 +64,7 @@ def paths(project: Project, owner: User, sandbox: Sandbox) -> list[str]:
     )
     loop = workflow(project)
     run(loop)
+    issues = issue_pages(project, owner, sandbox, loop)
     inside = [
         "", "sandboxes/", "sandboxes/?trash=true", "sandboxes/new/", f"sandboxes/{sandbox.pk}/",
         *[f"sandboxes/{sandbox.pk}/?tab={tab}" for tab in TABS],
@@ -67,9 +72,24 @@ def paths(project: Project, owner: User, sandbox: Sandbox) -> list[str]:
         "workflows/", *[f"workflows/{loop.pk}/{page}" for page in ("", "edit/", "run/")],
         "personas/", "personas/new/", f"personas/{persona.pk}/", "assets/", "assets/new/", f"assets/{asset.pk}/",
         f"assets/{asset.pk}/versions/1/", "members/",
-        *[f"settings/{tab}/" for tab in SETTINGS],
+        *[f"settings/{tab}/" for tab in SETTINGS], *issues,
     ]  # fmt: skip
     return [f"/p/{project.slug}/{path}" for path in inside] + OWN
+
+
+def issue_pages(project: Project, owner: User, sandbox: Sandbox, flow: Workflow) -> list[str]:
+    """A card that may be a duplicate, its session with a question, a chain; the board has a test of its own."""
+    session = IssueSession.objects.create(project=project, status="done", summary="Read.", sandbox=sandbox)
+    said = {"session": session, "files": ["a.py"]}
+    first, twin = (cards.create(project, owner, title=title, **said) for title in ("One", "Two"))
+    Issue.objects.filter(pk=twin.pk).update(duplicate_of=first, similarity=0.7)
+    question: dict[str, Any] = {"text": "Why?", "answer": "So.", "status": "answered", "confidence": 0.5}
+    Question.objects.create(project=project, session=session, evidence=[{"file": "a.py", "line": 1}], **question)
+    chain = chains.of_issues(project, owner, flow, [first])
+    return [
+        "issues/?view=list", f"issues/{first.pk}/", "issues/new/", f"issues/sessions/{session.pk}/",
+        "issues/sessions/new/", "issues/questions/", f"issues/chains/{chain.pk}/", "settings/issues/",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
