@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Count
 from django.urls import reverse
@@ -10,6 +11,7 @@ from codecourier import registries
 from codecourier.registries import Card, Panel, Remark, Tab
 
 from . import chain, configuring
+from .listing import MOST_FOUND
 from .models import Chain, Issue, IssueSession, Question
 
 PANEL = Panel(order=26, title="Issues", icon="layout-kanban", url="issues:list", key="i")
@@ -49,6 +51,16 @@ def remark(session: IssueSession) -> Remark:
     return Remark(title=str(session), text=session.Status(session.status).label, url=url)
 
 
+def find(project: Any, text: str) -> Remark | None:
+    """How many cards a search finds, counted no further than the board counts."""
+    count = Issue.objects.cards().filter(project=project).matching(text).order_by().values("pk")[:MOST_FOUND].count()
+    if not count:
+        return None
+    url = f"{reverse('issues:list', args=[project.slug])}?{urlencode({'view': 'list', 'status': 'all', 'q': text})}"
+    words = f"{count}{'+' if count == MOST_FOUND else ''} issue{'' if count == 1 else 's'} with this"
+    return Remark("Issues", words, icon="layout-kanban", url=url)
+
+
 def hold(project: Any) -> str:
     """A project is not deleted over chains that would go on: they are cancelled, and it is said how many."""
     rows = list(Chain.objects.filter(project=project, status=Chain.Status.RUNNING))
@@ -64,5 +76,6 @@ def register() -> None:
     registries.cards.append(card)
     registries.origins.append(origin)
     registries.remarks.append(remarks)
+    registries.finders.append(find)
     registries.holds.append(hold)
     registries.tabs["issues"] = Tab("Issues", configuring.tab)

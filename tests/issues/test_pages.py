@@ -74,6 +74,13 @@ def test_a_session_s_sandbox_leads_to_it(member_client: Client, shop: Project, s
     assert f"/p/{shop.slug}/issues/sessions/{session.pk}/" in page
 
 
+def test_the_search_of_the_frame_finds_cards(member_client: Client, shop: Project, card: Card):
+    card("A basket")
+    page = member_client.get(f"/p/{shop.slug}/sandboxes/?kind=all&q=basket").content.decode()
+    assert "1 issue with this" in page
+    assert "issues/?view=list&amp;status=all&amp;q=basket" in page
+
+
 def test_few_queries_however_many_cards(member_client: Client, card: Card, shop: Project):
     seen = []
     for _ in range(2):
