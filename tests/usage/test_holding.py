@@ -203,6 +203,21 @@ def test_a_script_that_was_stopped_is_run_again(project: Project, template: Temp
     assert [turn.prompt for turn in sandbox.turns.filter(status="queued")] == ["Number 1", "Number 2"]
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_turn_that_fell_asleep_with_its_machine_goes_on_unless_it_was_asked_to_end(
+    project: Project, template: Template, asked: bool
+):
+    sandbox = make(project, template, "paused", wanted="pause", wanted_reason="budget", reason="budget",
+                   stop_by=timezone.now())  # fmt: skip
+    job = Job.objects.create(sandbox=sandbox, kind="turn", status="running", stop_reason="budget",
+                             stop_asked_at=timezone.now() if asked else None)  # fmt: skip
+    Turn.objects.create(sandbox=sandbox, job=job, prompt="ls", status="running", started_at=timezone.now())
+    assert holding.go_on() == 1
+    job.refresh_from_db()
+    assert job.stop_reason == ("budget" if asked else "")
+    assert sandbox.turns.filter(status="queued").count() == asked
+
+
 def test_another_budget_in_the_way_keeps_it_asleep(project: Project, template: Template, owner: User):
     mine = budget(project, "5")
     budget(None, "1")
