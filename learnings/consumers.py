@@ -11,5 +11,7 @@ class SessionsConsumer(ProjectConsumer):
 
     def fragments(self, user: User) -> dict[str, str]:
         """The frame and the list."""
-        context = listing.sessions(self.project(user), self.params)
-        return {**super().fragments(user), **listing.fragments(context)}
+        project, query = self.project(user), self.params
+        key = ("learnings", project.pk, query.urlencode())
+        shown = self.alike(key, lambda: listing.fragments(listing.sessions(project, query)))
+        return {**super().fragments(user), **shown}

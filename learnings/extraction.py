@@ -97,8 +97,10 @@ def begin(
 def read_now(sandbox: Sandbox, user: User) -> Extraction:
     """Have a sandbox read because somebody asks, whatever the settings say; NotPossible while there is nothing in it.
 
-    One that was read already is read once more: it may have gone on since.
+    One that was read already is read once more: it may have gone on since. A step is read with the rest of its run.
     """
+    if sandbox.kind == Kind.STEP and sandbox.labels.get("run_id"):
+        return read_run(sandbox.project, sandbox.labels["run_id"], user)
     if not finished(sandbox):
         raise NotPossible("No turn of this sandbox has ended yet, so there is nothing to learn from.")
     if template_for(sandbox.project, [sandbox]) is None:
@@ -107,6 +109,21 @@ def read_now(sandbox: Sandbox, user: User) -> Extraction:
     if known is None:
         failed, looped = trouble(sandbox)
         known = begin(sandbox.project, [sandbox], labels=dict(sandbox.labels), failed=failed, looped=looped, by=user)
+    elif known.status in Extraction.OVER:
+        again(known, user)
+    return known
+
+
+def read_run(project: Project, run: int, user: User) -> Extraction:
+    """The same for all machines of a run; NotPossible where no agent worked in one."""
+    steps = Sandbox.objects.filter(project=project, kind=Kind.STEP, labels__contains={"run_id": run})
+    sandboxes = [one for one in steps.select_related("template").order_by("pk") if finished(one)]
+    if template_for(project, sandboxes) is None:
+        raise NotPossible("No agent has worked in this run, so there is nothing to learn from.")
+    known = Extraction.objects.filter(project=project, key=f"run-{run}").first()
+    if known is None:
+        labels = {name: sandboxes[0].labels[name] for name in LABELS if name in sandboxes[0].labels}
+        known = begin(project, sandboxes, labels=labels, by=user)
     elif known.status in Extraction.OVER:
         again(known, user)
     return known

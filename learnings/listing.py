@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import QueryDict
 from django.template.loader import render_to_string
 
@@ -14,7 +14,7 @@ from sandboxes.models import Sandbox
 from . import curation
 from .models import Extraction, LearningSettings, Lesson, Version
 
-PAGE, QUEUE, WENT = 50, 15, 20
+PAGE, QUEUE, WENT, RECENT = 50, 15, 20, 50
 RELATED = ("extraction", "created_by", "decided_by", "edited_by", "similar_to", "merged_into")
 
 
@@ -124,7 +124,10 @@ def fragments(context: dict[str, Any]) -> dict[str, str]:
 def went_to(lesson: Lesson) -> dict[str, Any]:
     """The versions that it is in, and the sandboxes that were told one of those in a role that it concerns."""
     versions = list(lesson.versions.order_by("-number"))
-    told = Sandbox.objects.filter(project=lesson.project, labels__learnings__in=[one.number for one in versions])
+    which = Q(pk=None)
+    for one in versions[:RECENT]:
+        which |= Q(labels__contains={"learnings": one.number})
+    told = Sandbox.objects.filter(which, project=lesson.project)
     if lesson.roles:
         told = told.filter(labels__role__in=lesson.roles)
     return {"versions": versions, **machines(told)}
@@ -132,7 +135,7 @@ def went_to(lesson: Lesson) -> dict[str, Any]:
 
 def had(version: Version) -> dict[str, Any]:
     """The sandboxes that were told a version."""
-    return machines(Sandbox.objects.filter(project=version.project, labels__learnings=version.number))
+    return machines(Sandbox.objects.filter(project=version.project, labels__contains={"learnings": version.number}))
 
 
 def machines(rows: QuerySet[Sandbox]) -> dict[str, Any]:

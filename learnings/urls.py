@@ -22,4 +22,5 @@ urlpatterns = [
     path("learnings/sessions/", sessions.index, name="sessions"),
     path("learnings/sessions/<int:pk>/again/", sessions.again, name="again"),
     path("learnings/read/<int:pk>/", sessions.read, name="read"),
+    path("learnings/read-run/<int:pk>/", sessions.read_run, name="read-run"),
 ]

@@ -8,6 +8,8 @@ from django.db.models import OuterRef, Q, QuerySet
 from django.template.loader import render_to_string
 
 from codecourier import markdown, registries
+from learnings import remarks
+from personas.briefing import LEARNINGS
 from personas.roles import ROLES
 from sandboxes import attachments
 from sandboxes.agents import AGENTS
@@ -156,12 +158,15 @@ def listener(run: Run, rows: Iterable[StepRun]) -> StepRun | None:
 
 def facts(run: Run, rows: Sequence[StepRun]) -> dict[str, Any]:
     """What stands beside it."""
+    parts = pinned(run)
+    told = [version for kind, _, version in parts["assets"] if kind == LEARNINGS]
     return {
         "origin": next((said for ask in registries.origins if (said := ask(run))), None),
         "retries": run.__dict__["made"], "pictures": run.__dict__["shown"],
         "score": next((answers.read(row) for row in reversed(rows) if row.kind == StepRun.Kind.EVALUATOR), None),
         "estimate": estimates.of(run.workflow) if run.workflow and not run.final else None,
-        "pinned_parts": pinned(run), "asked": markdown.rendered(run.prompt),
+        "pinned_parts": parts, "asked": markdown.rendered(run.prompt),
+        "remarks": remarks.of_run(run.project, run.pk, told, run.final),
         "took": run.took if run.ended_at else None, "reused": sum(row.reused for row in rows),
     }  # fmt: skip
 

@@ -40,3 +40,15 @@ def read(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except NotPossible as error:
         messages.error(request, str(error))
     return redirect("sandboxes:detail", slug, pk)
+
+
+@require_POST
+def read_run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Read all of a run now."""
+    project = project_of(request, slug)
+    try:
+        extraction.read_run(project, pk, person(request))
+        messages.success(request, "A session reads it. Its lessons come into the inbox.")
+    except NotPossible as error:
+        messages.error(request, str(error))
+    return redirect("learnings:sessions", slug)

@@ -53,7 +53,7 @@ def subject(route: str, sandbox: Sandbox) -> int:
             library.save(asset, None, {asset.main: b"text"}, 0)
             library.publish(asset, None)
         return asset.pk
-    if "/learnings/" in route and "/read/" not in route:
+    if "/learnings/" in route and "/read" not in route:
         return learned(sandbox, "/sessions/" in route)
     return sandbox.pk
 

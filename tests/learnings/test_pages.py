@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from codecourier.models import AuditEntry, Project, User
-from learnings import compiling, extraction
+from learnings import compiling, extraction, remarks
 from learnings.models import Evidence, Extraction, LearningSettings, Lesson, Version
 from sandboxes.models import Sandbox, Template
 from tests.conftest import signed_in
@@ -252,6 +252,22 @@ def test_a_sandbox_says_whether_it_was_read(
         row = extraction.begin(project, [worked], labels={})
         Extraction.objects.filter(pk=row.pk).update(status=status, detail="It broke")
     assert said in page(member_client, reverse("sandboxes:detail", args=["rocket", worked.pk]))
+
+
+def test_a_run_says_which_versions_it_had_and_whether_it_was_read(worked: Sandbox, project: Project) -> None:
+    version, unread = remarks.of_run(project, 7, [2], over=True)
+    assert (version.text, version.url) == ("Version 2", url("version", 2))
+    assert (unread.text, unread.act) == ("Not read", url("read-run", 7))
+    assert remarks.of_run(project, 7, [], over=False) == []
+    extraction.begin(project, [worked], labels={"run_id": 7})
+    assert [one.text for one in remarks.of_run(project, 7, [], over=False)] == ["Waits to be read"]
+
+
+def test_a_person_has_a_run_read(member_client: Client, worked: Sandbox) -> None:
+    assert "No agent has worked" in member_client.post(url("read-run", 7), follow=True).content.decode()
+    Sandbox.objects.filter(pk=worked.pk).update(kind="step", labels={"run_id": 7})
+    member_client.post(url("read-run", 7))
+    assert Extraction.objects.get().run_id == 7
 
 
 def test_a_person_has_a_sandbox_read(member_client: Client, member: User, worked: Sandbox) -> None:
