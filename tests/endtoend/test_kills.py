@@ -95,6 +95,14 @@ def check_complete(sandbox: Sandbox, turn: Turn) -> None:
     assert b"end\n" in printed(job)[-20:]
 
 
+def test_of_a_worker_whose_first_process_is_killed_nothing_lives_on(stack: Stack) -> None:
+    inside = psutil.Process(stack.processes["worker"].pid).children(recursive=True)
+    assert inside
+    stack.kill("worker", alone=True)
+    assert psutil.wait_procs(inside, timeout=20)[1] == []
+    stack.start("worker")
+
+
 def test_a_second_relay_takes_over_within_its_lease(stack: Stack, project: Project) -> None:
     sandbox = stack.launch(project, SCRIPT)
     job = printing(sandbox)

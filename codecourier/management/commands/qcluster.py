@@ -1,5 +1,6 @@
 """`manage.py qcluster`: django-q2's worker, made to end whenever it is told to."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -8,6 +9,8 @@ from typing import Any
 
 from django_q.cluster import Cluster
 from django_q.management.commands import qcluster
+
+from codecourier import leash
 
 # Less than whoever supervises it waits before killing the parent alone.
 GRACE_SECONDS = 8
@@ -18,7 +21,13 @@ class Command(qcluster.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGTERM or SIGINT."""
+        os.register_at_fork(after_in_child=end_with_parent)
         BoundedCluster().start()
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies (prctl(2)): nobody would ever end it otherwise."""
+    ctypes.CDLL(None).prctl(leash.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class BoundedCluster(Cluster):
