@@ -7,7 +7,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from codecourier.models import Project, User
-from sandboxes.models import Template
+from sandboxes.models import Job, Output, Template
 from tests.browser.test_axe import AXE, SERIOUS
 from tests.workflows import rows
 from workflows.models import Run, StepRun
@@ -44,7 +44,11 @@ def faults_of(page: Page) -> list[str]:
     return [f"{entry['id']}: {[node['html'][:160] for node in entry['nodes'][:3]]}" for entry in bad]
 
 
-def test_it_moves_to_the_step_at_work_and_keeps_what_somebody_writes(page: Page, run: Run, claude: Template):
+def test_it_moves_to_the_step_at_work_and_keeps_what_somebody_writes(
+    page: Page, project: Project, claude: Template, template: Template
+):
+    last = rows.spec("optimizer", "script")
+    run = rows.make_run(project, manifest=rows.manifest(rows.spec("designer"), rows.spec("checker", "codex"), last))
     first = rows.step(run, claude, took=None)
     opened(page, run)
     expect(page.locator(f"#talk-{first.turn_id}")).to_contain_text("I look at the shop first.")
@@ -58,12 +62,19 @@ def test_it_moves_to_the_step_at_work_and_keeps_what_somebody_writes(page: Page,
     # Whoever looks closer at a step stays there.
     page.get_by_role("link", name="What it was told").click()
     expect(page).to_have_url(re.compile(f"step_run={second.pk}"))
-    third = end(second, run, claude, 2)
+    third = end(second, run, template, 2)
+    assert third.turn
+    assert third.turn.job
+    Output.objects.create(job=third.turn.job, seq=1, t_ms=1, stream=1, data=b"3 tests passed\n")
+    Job.objects.filter(pk=third.turn.job.pk).update(seq=1, lines=1, bytes=15)
     expect(page.locator(f"#card-{third.pk}")).to_be_visible()
     expect(page.locator(f"#card-{second.pk}")).to_have_class(re.compile("is-shown"))
     expect(page.locator("#told")).to_be_visible()
     page.get_by_role("link", name="Follow").click()
     expect(page.locator(f"#card-{third.pk}")).to_have_class(re.compile("is-shown"))
+    # A script has no conversation: what it prints is shown instead.
+    expect(page.locator("#source .xterm-rows")).to_contain_text("3 tests passed")
+    expect(page.locator("#conversation")).to_be_hidden()
     with page.expect_response("**/say/"):
         page.locator("#prompt").fill("And the docs")
         page.keyboard.press("Control+Enter")
