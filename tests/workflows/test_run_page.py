@@ -19,7 +19,9 @@ from sandboxes.checkpoints.store import Store
 from sandboxes.models import PullRequest, Sandbox, Template
 from tests.sandboxes.repositories import commit, git, make, write
 from tests.workflows import rows
+from tests.workflows.pages import workflow
 from usage import stock
+from workflows import runs
 from workflows.models import Run, StepRun
 
 EVIL = "<script>alert(1)</script>"
@@ -64,6 +66,16 @@ def test_every_step_is_there_before_it_starts(member_client: Client, project: Pr
     assert "Waiting in line" in text
     assert "It is number 3 in line." in text
     assert "No step has started yet" in text
+
+
+def test_a_run_that_was_just_launched_says_what_was_pinned(
+    member_client: Client, project: Project, member: User, template: Template
+):
+    made = runs.launch(workflow(project), member, prompt="Mend it", files=[])
+    text = page(member_client, made)
+    assert text.count("step-card is-ghost") == 2
+    assert "It starts as soon as a worker looks at it." in text
+    assert "Designer Script" in plain(part(text, "manifest"))
 
 
 def test_iterations_stand_below_one_another_with_the_verdict_between(member_client: Client, run: Run, claude: Template):
