@@ -18,6 +18,7 @@ from . import attachments, e2b
 from .agents import AGENTS
 from .bill import bill
 from .models import Checkpoint, Job, Phase, PullRequest, Sandbox, Turn
+from .price import Prices
 from .publishing.buttons import buttons
 from .publishing.discussion import discussion
 from .remarks import remarks
@@ -46,7 +47,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
     """Everything that the page shows. `chosen` is the id of the job whose output is wanted, empty for the newest."""
     jobs = list(sandbox.jobs.select_related("turn"))
     turns = list(sandbox.turns.select_related("created_by", "job").prefetch_related("attachments"))
-    phases, history = phases_of(sandbox, jobs), list(sandbox.history)
+    phases, history, prices = phases_of(sandbox, jobs), list(sandbox.history), Prices.recalling(sandbox)
     job = next((job for job in jobs if str(job.pk) == chosen), None)
     return {
         "sandbox": sandbox,
@@ -62,6 +63,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "queue": [turn for turn in turns if turn.status == Turn.Status.QUEUED],
         "working": next((turn for turn in turns if turn.status == Turn.Status.RUNNING), None),
         "history": history,
+        "prices": prices,
         "injected": SimpleLazyObject(lambda: Briefing.from_json(sandbox.briefing)),
         "undelivered": sandbox.briefing.get("undelivered", []),
         "isolation": e2b.isolation_of(sandbox.provider) if sandbox.provider else e2b.isolation(sandbox.project),
@@ -72,7 +74,7 @@ def record(sandbox: Sandbox, chosen: str = "", tab: str = "") -> dict[str, Any]:
         "agent": AGENTS[sandbox.tool],
         "models": SimpleLazyObject(lambda: ModelChoice.offered(sandbox.tool)),
         "limits": {"file": attachments.FILE_BYTES, "message": attachments.MESSAGE_BYTES},
-        "bill": bill(sandbox, turns, phases, history),
+        "bill": bill(sandbox, turns, phases, history, prices),
         **work_of(sandbox),
         "last": next((turn for turn in reversed(turns) if turn.model or turn.effort), None),
         "remarks": remarks([sandbox])[sandbox.pk],

@@ -5,7 +5,7 @@ A place in it is written `<turn>.<seq>`: after so many events of that turn. Jobs
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +87,14 @@ class Talk:
 
 
 @dataclass(frozen=True)
+class Read:
+    """What a page has read of a sandbox already: its turns with all that is shown of them, and prices."""
+
+    turns: Sequence[Turn]
+    prices: Prices
+
+
+@dataclass(frozen=True)
 class Page:
     """A window: `older` is the place before it (empty at the beginning), `after` the one where it ends."""
 
@@ -111,7 +119,7 @@ def keys(sandbox: Sandbox) -> list[tuple[int, int | None]]:
     return list(begun.order_by("position", "pk").values_list("pk", "job_id"))
 
 
-def page(sandbox: Sandbox, before: str = "") -> Page:
+def page(sandbox: Sandbox, before: str = "", already: Read | None = None) -> Page:
     """The newest window, or the one that ends before a place."""
     known = keys(sandbox)
     asked = place(before)
@@ -122,7 +130,7 @@ def page(sandbox: Sandbox, before: str = "") -> Page:
         known = known[: until + bool(asked[1])]
     jobs = {job: at for at, (_, job) in enumerate(known) if job}
     rows = list(read(Event.objects.filter(limit, job_id__in=jobs, kind__in=entries.SHOWN).order_by("-job_id", "-seq")))
-    return _window(sandbox, known, jobs, rows)
+    return _window(sandbox, known, jobs, rows, already)
 
 
 def latest(sandbox: Sandbox) -> Page:
@@ -130,7 +138,13 @@ def latest(sandbox: Sandbox) -> Page:
     return page(sandbox)
 
 
-def _window(sandbox: Sandbox, known: list[tuple[int, int | None]], jobs: dict[int, int], rows: list[Row]) -> Page:
+def _window(
+    sandbox: Sandbox,
+    known: list[tuple[int, int | None]],
+    jobs: dict[int, int],
+    rows: list[Row],
+    already: Read | None,
+) -> Page:
     """A page of turns and events (newest first, one more than fit) that were found."""
     first, older = 0, ""
     if len(rows) > EVENTS:
@@ -143,7 +157,7 @@ def _window(sandbox: Sandbox, known: list[tuple[int, int | None]], jobs: dict[in
     elif first and not older:
         older = f"{known[first][0]}.0"
     shown = [row for row in reversed(rows) if jobs[row.job] >= first]
-    made = talks(sandbox, known[first:], shown, first)
+    made = talks(sandbox, known[first:], shown, first, already=already)
     return Page(made, older, _end(made))
 
 
@@ -166,27 +180,28 @@ def talks(
     rows: list[Row],
     first: int,
     meters: Mapping[int, Meter | None] | None = None,
+    already: Read | None = None,
 ) -> list[Talk]:
     """Turns with their entries; `first` is the number of turns before them, `meters` what is known of them already."""
-    loaded = load(sandbox, [turn for turn, _ in known])
+    already = already or Read(load(sandbox, [turn for turn, _ in known]), Prices.recalling(sandbox))
+    loaded = {turn.pk: turn for turn in already.turns}
     by_job = {turn.job_id: turn for turn in loaded.values() if turn.job_id}
-    said, prices = defaultdict[int, list[Entry]](list), Prices.recalling(sandbox)
+    said = defaultdict[int, list[Entry]](list)
     # At the end of a turn its usage is settled.
     told = {turn: known for turn, known in (meters or {}).items() if loaded[turn].status == Turn.Status.RUNNING}
     for one in entries.of_rows(rows, by_job, results(rows)):
         said[one.turn.pk].append(one)
     return [
-        Talk(loaded[turn], number, said[turn], told[turn] if turn in told else meter(loaded[turn], prices))
+        Talk(loaded[turn], number, said[turn], told[turn] if turn in told else meter(loaded[turn], already.prices))
         for number, (turn, _) in enumerate(known, first + 1)
         if turn in loaded
     ]
 
 
-def load(sandbox: Sandbox, turns: list[int]) -> dict[int, Turn]:
-    """Turns by number, with all that is shown of them."""
-    found = Turn.objects.filter(pk__in=turns).select_related("created_by", "job").prefetch_related("attachments")
-    loaded = {turn.pk: turn for turn in found}
-    for turn in loaded.values():
+def load(sandbox: Sandbox, turns: list[int]) -> list[Turn]:
+    """Turns with all that is shown of them."""
+    loaded = list(Turn.objects.filter(pk__in=turns).select_related("created_by", "job").prefetch_related("attachments"))
+    for turn in loaded:
         turn.sandbox = sandbox
     return loaded
 

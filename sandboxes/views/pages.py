@@ -58,5 +58,6 @@ def detail(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     sandbox = sandbox_of(request, slug, pk)
     context = record(sandbox, request.GET.get("job", ""), request.GET.get("tab", ""))
     if context["tab"] == "conversation":
-        context["conversation"] = conversation.page(sandbox, request.GET.get("before", ""))
+        already = conversation.Read(context["turns"], context["prices"])
+        context["conversation"] = conversation.page(sandbox, request.GET.get("before", ""), already)
     return render(request, "sandboxes/sandbox_detail.html", context)
