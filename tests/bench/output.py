@@ -166,6 +166,8 @@ async def lines(bench: Bench, jobs: int, viewers: int) -> dict[str, Any]:
         bench.launch, TICKER.format(start=start, lines=LINES if jobs == 1 else 300, gap=GAP), jobs
     )
     turns = await asyncio.to_thread(bench.running, sandboxes)
+    if time.time() > start:
+        raise SystemExit(f"{jobs} turns took longer to start than their lines waited: this machine has too much to do.")
     late: list[float] = []
     async with bench.session() as session:
         watchers = [watch(bench, session, turns[n % jobs].pk, lateness(late)) for n in range(viewers)]
