@@ -162,7 +162,9 @@ def ended(sandbox: Sandbox) -> Extraction | None:
 
 def advance(row: Extraction) -> None:
     """Bring one forward, leased to the caller: start its session, or take what that answered."""
-    if row.status == E.WAITING:
+    if row.status == E.WAITING and row.overdue:
+        fail(row, Reason.OVERDUE, "Its session could not be started in time. The administrator finds why in the log.")
+    elif row.status == E.WAITING:
         start(row)
     elif row.status == E.RUNNING:
         follow(row)

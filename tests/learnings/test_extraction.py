@@ -247,6 +247,19 @@ def test_a_session_that_takes_too_long_is_stopped(worked: Sandbox, project: Proj
     assert session_of(row).wanted == "kill"
 
 
+def test_one_that_can_not_be_started_is_given_up(worked: Sandbox, project: Project, monkeypatch: pytest.MonkeyPatch):
+    def break_down(*_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    row = extraction.begin(project, [worked], labels={})
+    monkeypatch.setattr(extraction, "message", break_down)
+    with pytest.raises(RuntimeError):
+        extraction.advance(row)
+    row.deadline_at = timezone.now()
+    extraction.advance(row)
+    assert (row.status, row.reason) == ("failed", "overdue")
+
+
 def test_a_session_that_is_gone_is_said(worked: Sandbox, project: Project):
     row = extraction.begin(project, [worked], labels={})
     extraction.advance(row)
