@@ -105,10 +105,13 @@ def place(issue: Issue, before: Issue | None, after: Issue | None) -> None:
     issue.refresh_from_db()
 
 
-def drop(issue: Issue, user: User, *, to: str, step: str, before: Issue | None, after: Issue | None) -> None:
+def drop(
+    issue: Issue, user: User, *, to: str, step: str, before: Issue | None, after: Issue | None, along: str = "status"
+) -> None:
     """What dropping a card asks for: another status or priority, and a place between two others.
 
-    `to` is a status or the name of a priority, empty for a place alone; `step` (up, down) is a place by itself.
+    `to` is a status or the name of a priority, empty for a place alone; `step` (up, down) is a place by itself,
+    among those that have the same status or priority, as `along` says.
     Dropped among those that run, it is left where it is: a run needs more than a place. NotPossible for what can't be.
     """
     if to in DROPS and to != issue.status:
@@ -118,14 +121,16 @@ def drop(issue: Issue, user: User, *, to: str, step: str, before: Issue | None, 
     elif to == S.FAILED and to != issue.status:
         raise NotPossible("Only a run can fail a card.")
     if step in {"up", "down"}:
-        before, after = beside(issue, step)
+        before, after = beside(issue, step, along)
     if before or after:
         place(issue, before, after)
 
 
-def beside(issue: Issue, step: str) -> tuple[Issue | None, Issue | None]:
-    """The two cards of its column that it comes between by one step; none where it is the first or last."""
-    rows = Issue.objects.cards().filter(project=issue.project_id, status=issue.status)
+def beside(issue: Issue, step: str, along: str) -> tuple[Issue | None, Issue | None]:
+    """The two cards that it comes between by one step; none where it is the first or last."""
+    same = {along: getattr(issue, along)}
+    rows = Issue.objects.cards().filter(project=issue.project_id, **same)
+    rows = rows.open() if along == "priority" and issue.status in Issue.OPEN else rows
     if step == "up":
         near = list(rows.filter(_beyond(issue, "lt")).order_by("-rank", "-pk")[:2])
         return (near[1] if len(near) > 1 else None, near[0]) if near else (None, None)

@@ -19,7 +19,7 @@ from sandboxes.turns import NotPossible
 from workflows import runs
 from workflows.models import Run, Source, Workflow
 
-from . import answering, work
+from . import work
 from .models import Chain, Issue, Link
 from .models.chain import MOST_LINKS
 
@@ -135,15 +135,19 @@ def base(links: Sequence[Link], link: Link) -> Checkpoint | None:
 
 
 def begin(chain: Chain, link: Link, onto: Checkpoint | None) -> None:
-    """The run of a link. Asked again after a crash, the same one is found by its key."""
+    """The run of a link, unless it was skipped this moment; after a crash the same run is found by its key."""
     try:
         with transaction.atomic():
-            made = launched(chain, link, onto)
-            link.move(L.RUNNING, run=made)
+            if link.move(L.RUNNING):
+                link.run = launched(chain, link, onto)
+                Link.objects.filter(pk=link.pk).update(run=link.run)
+            else:
+                Chain.poke(chain.pk)
     except (ValidationError, NotPossible) as error:
         said = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        link.move(L.FAILED, reason="launch_failed", detail=said)
-        stop(chain, link)
+        link.refresh_from_db()
+        if link.move(L.FAILED, reason="launch_failed", detail=said):
+            stop(chain, link)
 
 
 def launched(chain: Chain, link: Link, onto: Checkpoint | None) -> Run:
@@ -159,8 +163,7 @@ def launched(chain: Chain, link: Link, onto: Checkpoint | None) -> Run:
         return work.run(link.issue, chain.created_by, chain.workflow, labels=labels, **fields)
     if not link.prompt:
         raise NotPossible("The card of this link is gone. Skip it to go on.")
-    context = answering.context([])
-    return runs.launch(chain.workflow, chain.created_by, prompt=link.prompt, labels=labels, context=context, **fields)
+    return runs.launch(chain.workflow, chain.created_by, prompt=link.prompt, labels=labels, **fields)
 
 
 def resume(chain: Chain, link: Link, user: User) -> None:

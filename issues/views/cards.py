@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -114,7 +114,8 @@ def dropped(request: HttpRequest, project: Project) -> dict[str, Any]:
     numbers = {name: number(request.POST.get(name, "")) for name in ("before", "after")}
     rows = {row.pk: row for row in Issue.objects.filter(project=project, pk__in=filter(None, numbers.values()))}
     around = {name: rows.get(pk) if pk else None for name, pk in numbers.items()}
-    return {"to": request.POST.get("to", ""), "step": request.POST.get("step", ""), **around}
+    along = "priority" if QueryDict(request.POST.get("query", "")).get("view") == "list" else "status"
+    return {"to": request.POST.get("to", ""), "step": request.POST.get("step", ""), "along": along, **around}
 
 
 def number(text: str) -> int | None:

@@ -205,6 +205,13 @@ def test_a_second_delivery_starts_nothing(three: Chain, go: Callable[[Chain], Ch
     assert len(runs_of(three)) == 1
 
 
+def test_a_link_that_is_skipped_this_moment_is_not_begun(three: Chain, go: Callable[[Chain], Chain]):
+    stale = Link.objects.select_related("issue").get(chain=three, position=1)
+    Link.objects.filter(pk=stale.pk).update(status="skipped")
+    chains.begin(three, stale, None)
+    assert (len(runs_of(three)), Link.objects.get(pk=stale.pk).status) == (1, "skipped")
+
+
 def test_a_crash_between_the_run_and_its_link_finds_the_run_again(three: Chain, go: Callable[[Chain], Chain]):
     Link.objects.filter(chain=three, position=0).update(status="waiting", run=None)
     go(three)

@@ -188,6 +188,17 @@ def test_a_drop_moves_a_card_and_answers_with_the_board(member_client: Client, c
     assert third.status == "completed"
 
 
+def test_in_the_list_a_step_is_one_among_the_same_priority(member_client: Client, card: Card, shop: Project):
+    first, second, other = card("1", priority=1), card("2", priority=1), card("3", priority=2)
+    Issue.objects.filter(pk=first.pk).update(status="failed")
+    said = {"step": "up", "query": "view=list&status=open"}
+    answer = member_client.post(f"/p/{shop.slug}/issues/{second.pk}/place/", said)
+    assert answer.headers["Location"].endswith("?view=list&status=open")
+    assert list(Issue.objects.order_by("rank").values_list("title", flat=True)) == ["2", "1", "3"]
+    member_client.post(f"/p/{shop.slug}/issues/{other.pk}/place/", said)
+    assert list(Issue.objects.order_by("rank").values_list("title", flat=True)) == ["2", "1", "3"]
+
+
 def test_a_drop_that_can_not_be_says_why(member_client: Client, card: Card, shop: Project):
     issue = card()
     address = f"/p/{shop.slug}/issues/{issue.pk}/place/"
