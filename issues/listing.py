@@ -18,7 +18,7 @@ from .models import Issue, IssueSession, IssueSettings, Priority, Question
 # Cards of a column and of a page.
 COLUMN, PAGE = 25, 50
 # More than so many are not counted one by one.
-MANY, MOST_FOUND = 10_000, 1_000
+MANY, MOST_FOUND = 2_000, 1_000
 VIEWS = ("board", "list")
 S = Issue.Status
 
