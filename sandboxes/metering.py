@@ -15,6 +15,7 @@ from codecourier.lifecycle import Transition
 
 from .agents.access import FAMILIES
 from .models import Phase, Sandbox, Turn
+from .transcripts import HOUR
 
 # Reasoning is part of the output.
 BILLED = ("input", "output", "cache_read", "cache_write")
@@ -55,8 +56,10 @@ def tokens(turn: Turn, usage: Mapping[str, Mapping[str, int]]) -> Iterator[Fact]
     at = turn.started_at or turn.created_at
     for model, used in sorted(usage.items()):
         mark = blake2s(model.encode(errors="replace"), digest_size=8).hexdigest()
-        for metric in BILLED:
-            if (quantity := used.get(metric, 0)) > 0:
+        hour = used.get(HOUR, 0)
+        for metric, quantity in {**{name: used.get(name, 0) for name in BILLED}, HOUR: hour}.items():
+            quantity -= hour if metric == "cache_write" else 0
+            if quantity > 0:
                 key, paid = f"turn:{turn.pk}:{metric}:{mark}", service(turn.sandbox.tool, model)
                 yield Fact(key, paid, model[:120], metric, Decimal(quantity), at, TURN, turn)
 

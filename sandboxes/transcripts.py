@@ -8,6 +8,8 @@ from .models import Event, Job, Output
 
 STDERR_BYTES = 4000
 TOKENS = ("input", "output", "cache_read", "cache_write", "reasoning")
+# Part of the cache writes, told where there are any.
+HOUR = "cache_write_1h"
 
 
 def found(job: Job) -> Found:
@@ -42,6 +44,8 @@ def usages(jobs: Collection[int]) -> dict[int, dict[str, dict[str, int]]]:
         total = found.setdefault(job, {}).setdefault(str(data.get("model") or ""), dict.fromkeys(TOKENS, 0))
         for name in TOKENS:
             total[name] += count(data.get(name))
+        if hour := count(data.get(HOUR)):
+            total[HOUR] = total.get(HOUR, 0) + hour
     return found
 
 

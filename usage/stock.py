@@ -9,6 +9,7 @@ from .models import Rate
 S, M = Rate.Service, Rate.Metric
 SINCE = datetime(2026, 10, 27, tzinfo=UTC)
 ANTHROPIC = "platform.claude.com, pricing; cache writes for 5 minutes"
+HOUR = "platform.claude.com, pricing; cache writes for an hour"
 OPENAI = "developers.openai.com, API pricing; prompts to 272,000 tokens, longer ones cost more"
 LONGER = f"{ANTHROPIC}; prompts to 100,000 tokens, longer ones cost five times as much"
 # USD for a million tokens: input, output, cache read, cache write.
@@ -67,7 +68,11 @@ def rates() -> None:
 def listed() -> Iterator[Rate]:
     """As rows that are not saved."""
     for model, figures in CLAUDE.items():
-        yield from tokens(S.ANTHROPIC, model, figures, LONGER if model == "claude-haiku-5-5" else ANTHROPIC)
+        source = LONGER if model == "claude-haiku-5-5" else ANTHROPIC
+        yield from tokens(S.ANTHROPIC, model, figures, source)
+        # What is kept for an hour costs twice the input to write.
+        hour = 2 * Decimal(figures.split()[0])
+        yield Rate(service=S.ANTHROPIC, model=model, metric=M.CACHE_WRITE_1H, price=hour, valid_from=SINCE, source=HOUR)
     for model, figures in GPT.items():
         yield from tokens(S.OPENAI, model, figures, OPENAI)
     for service, (vcpu, gib, source) in MACHINES.items():

@@ -82,9 +82,10 @@ class Event:
     """One thing an agent did or said; the kinds and their data:
 
     session {id, model, version}, text {text}, thinking {text}, tool_call {id, name, input},
-    tool_result {id, output, error, exit, seconds}, usage {model, input, output, cache_read, cache_write, reasoning},
-    retry {attempt, of, wait_ms, status, text}, error {text, status, fatal}, end {ok, text, reason, baseline},
-    raw {text, bytes}; and delta {kind, block, text}, which grows the draft and is not stored.
+    tool_result {id, output, error, exit, seconds}, usage {model, input, output, cache_read, cache_write, reasoning}
+    (and cache_write_1h where a part of cache_write is kept for an hour), retry {attempt, of, wait_ms, status, text},
+    error {text, status, fatal}, end {ok, text, reason, baseline}, raw {text, bytes}; and delta {kind, block, text},
+    which grows the draft and is not stored.
 
     Usage counts tokens and is additive: `input` without what was cached, `output` with `reasoning`. Where a CLI ended
     without an end, its last usage may have the baseline.

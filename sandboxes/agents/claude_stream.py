@@ -118,10 +118,13 @@ def _told(state: dict[str, Any], message: str, model: str, usage: dict[str, Any]
     now = before | {name: _count(usage[field]) for name, field in TOKENS.items() if usage.get(field) is not None}
     if details := usage.get("output_tokens_details"):
         now["reasoning"] = _count(details.get("thinking_tokens"))
+    if hour := _count((usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens")):
+        now["cache_write_1h"] = hour
     messages[message] = now
     if len(messages) > LATEST:
         del messages[next(iter(messages))]
-    yield from _used(state, now["model"], {name: now.get(name, 0) - before.get(name, 0) for name in TOTALS})
+    names = [*TOTALS, *(["cache_write_1h"] if "cache_write_1h" in now else [])]
+    yield from _used(state, now["model"], {name: now.get(name, 0) - before.get(name, 0) for name in names})
 
 
 def _used(state: dict[str, Any], model: str, tokens: dict[str, int]) -> Iterator[Event]:
@@ -130,7 +133,7 @@ def _used(state: dict[str, Any], model: str, tokens: dict[str, int]) -> Iterator
     if any(grown.values()):
         sums = state.setdefault("sums", {}).setdefault(model, dict.fromkeys(TOTALS, 0))
         for name, number in grown.items():
-            sums[name] += number
+            sums[name] = sums.get(name, 0) + number
         yield Event("usage", {"model": model, **grown})
 
 

@@ -28,7 +28,7 @@
   function trend(canvas) {
     const found = rows("trend-table");
     const shades = colours(canvas);
-    const bars = (label, name) => ({ label, data: found.map((row) => Number(row[name])), backgroundColor: shades[name] });
+    const bars = (label, name) => ({ label, data: found.map((row) => Number(row[name])), backgroundColor: shades[name], maxBarThickness: 48 });
     const made = options(shades, true);
     made.scales.y.ticks.callback = money;
     return new Chart(canvas, { type: "bar", data: { labels: found.map((row) => row.label), datasets: [bars("Models", "models"), bars("Machines", "machines")] }, options: made });
@@ -40,7 +40,7 @@
     const made = { ...options(shades, false), indexAxis: "y" };
     made.scales.x.ticks.callback = money;
     made.scales.y.ticks.callback = (_, at) => (found[at].label.length > 22 ? `${found[at].label.slice(0, 21)}…` : found[at].label);
-    return new Chart(canvas, { type: "bar", data: { labels: found.map((row) => row.label), datasets: [{ label: "Cost", data: found.map((row) => Number(row.cost)), backgroundColor: shades.models }] }, options: made });
+    return new Chart(canvas, { type: "bar", data: { labels: found.map((row) => row.label), datasets: [{ label: "Cost", data: found.map((row) => Number(row.cost)), backgroundColor: shades.models, maxBarThickness: 24 }] }, options: made });
   }
 
   function draw() {

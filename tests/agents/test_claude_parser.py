@@ -88,6 +88,21 @@ def test_tokens_add_up_to_what_the_server_reported(name: str, expected: dict[str
     assert used(events(name)) == {MODEL: expected}
 
 
+def test_what_is_cached_for_an_hour_is_told_beside_the_whole() -> None:
+    told = {"input_tokens": 1, "cache_creation_input_tokens": 50,
+            "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 30}}  # fmt: skip
+    message = {"id": "m", "model": MODEL, "usage": told, "content": []}
+    lines = [
+        {"type": "stream_event", "event": {"type": "message_start", "message": message}},
+        {"type": "stream_event", "event": {"type": "message_delta", "usage": {**told, "output_tokens": 7}}},
+    ]
+    rows = of_kind(read("claude", "".join(f"{json.dumps(line)}\n" for line in lines).encode()), "usage")
+    assert rows == [
+        {"model": MODEL, **tokens(input=1, cache_write=50), "cache_write_1h": 30},
+        {"model": MODEL, **tokens(output=7), "cache_write_1h": 0},
+    ]
+
+
 def test_a_dated_answer_is_not_counted_again_under_the_name_that_was_asked_for() -> None:
     dated = captured("claude-first").replace(b'"model":"claude-sonnet-4-5"', b'"model":"claude-sonnet-4-5-20250929"')
     assert list(used(read("claude", dated))) == ["claude-sonnet-4-5-20250929"]

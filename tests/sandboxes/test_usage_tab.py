@@ -109,6 +109,17 @@ def test_a_metric_without_a_rate_leaves_its_model_without_a_price(rates: None, p
     assert Prices().turn(made, used) == Cost(Decimal("0.009"))
 
 
+def test_what_is_cached_for_an_hour_is_told_apart_and_paid_by_itself(rates: None, project: Project, claude: Template):
+    sandbox = make(project, claude, "killed", provider="local")
+    running = turn(sandbox, None, "running")
+    for seq, hour in ((1, 3_000), (2, 0)):
+        data = {"model": "claude-sonnet-5-5", **SONNET, "cache_write_1h": hour}
+        Event.objects.create(job_id=running.job_id or 0, seq=seq, t_ms=seq, kind="usage", data=data)
+    # Of 8,000 tokens 3,000 at 4 USD a million instead of 2.50.
+    assert billed(sandbox).tokens == Cost(SONNET_USD * 2 + 3_000 * Decimal("0.0000015"))
+    assert billed(sandbox).totals["cache_write"] == 8_000
+
+
 def test_tokens_that_nobody_told_are_unknown_and_not_none(rates: None, project: Project, claude: Template):
     sandbox = make(project, claude, "killed", provider="local")
     turn(sandbox, None, "interrupted")

@@ -140,7 +140,7 @@ def test_an_administrator_finds_and_changes_rates(stocked: None):
     client: Client = signed_in(User.objects.create_superuser("root@example.com", "open sesame"))
     address = "/admin/usage/rate/"
     found = client.get(address, {"q": "claude-opus-5-5", "valid": "now", "service__exact": "anthropic"})
-    assert "4 rates" in found.content.decode()
+    assert "5 rates" in found.content.decode()
     assert "0 rates" in client.get(address, {"valid": "other"}).content.decode()
     form = {"service": "anthropic", "model": " claude-opus-5-5 ", "metric": "input", "price": "9", "source": "",
             "valid_from_0": "2026-12-01", "valid_from_1": "00:00", "valid_until_0": "",

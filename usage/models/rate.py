@@ -60,6 +60,7 @@ class Rate(models.Model):
         OUTPUT = "output", "Output tokens"
         CACHE_READ = "cache_read", "Cache reads"
         CACHE_WRITE = "cache_write", "Cache writes"
+        CACHE_WRITE_1H = "cache_write_1h", "Cache writes for an hour"
         VCPU_SECONDS = "vcpu_seconds", "vCPU seconds"
         GIB_SECONDS = "gib_seconds", "GiB seconds"
 
