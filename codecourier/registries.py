@@ -111,6 +111,8 @@ origins: list[Callable[[Any], Remark | None]] = []
 # What the search in the frame looks through besides sandboxes: each is called with a project and a text, and says how
 # many of its own rows have that, and where they are listed; None for none.
 finders: list[Callable[[Any, str], Remark | None]] = []
+# What runs were expected to cost at their launch, in USD by their ids.
+expectations: list[Callable[[Collection[int]], Mapping[int, Decimal]]] = []
 # What answers by contract look like: pydantic models by name; see `sandboxes.contracts`.
 contracts: dict[str, type[BaseModel]] = {}
 # What things cost: each is called with a service and a model (empty for machine time) and returns what answers, for any

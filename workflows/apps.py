@@ -18,5 +18,6 @@ class WorkflowsConfig(AppConfig):
         registries.sweepers[self.get_model("Schedule")] = import_string("workflows.tasks.fire_schedule")
         registries.newcomers.append(import_string("workflows.stock.welcome"))
         registries.verdicts.append(import_string("workflows.verdicts.of_runs"))
+        registries.expectations.append(import_string("workflows.estimates.expected"))
         import_string("workflows.panels.register")()
         registries.contracts.update(import_string("workflows.contracts.CONTRACTS"))

@@ -1,9 +1,11 @@
 """What a run of a workflow will probably take and cost: what its last completed ones did."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from statistics import median
+from typing import Any
 
 from django.db.models import F, Sum
 
@@ -28,6 +30,30 @@ class Estimate:
     dearest: Decimal | None = None
     # Some of what they used has no rate, so it was more.
     unpriced: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """For a run's manifest: what it was expected to take and to cost when it was launched."""
+        return {
+            "runs": self.count, "seconds": self.took.total_seconds() if self.took else None,
+            "usd": None if self.usd is None else str(self.usd), "unpriced": self.unpriced,
+        }  # fmt: skip
+
+
+def pinned(run: Run) -> Estimate:
+    """What a run was expected to take and to cost when it was launched."""
+    told = run.manifest.get("estimate") or {}
+    return Estimate(
+        count=told.get("runs") or 0,
+        took=timedelta(seconds=told["seconds"]) if told.get("seconds") is not None else None,
+        usd=Decimal(told["usd"]) if told.get("usd") else None,
+        unpriced=bool(told.get("unpriced")),
+    )
+
+
+def expected(ids: Collection[int]) -> dict[int, Decimal]:
+    """USD that runs were expected to cost at their launch, of those that had a history to go by."""
+    rows = Run.objects.filter(pk__in=ids).values_list("pk", "manifest__estimate__usd")
+    return {pk: Decimal(usd) for pk, usd in rows if usd}
 
 
 def of(workflow: Workflow) -> Estimate:

@@ -2,7 +2,7 @@
 
 {"workflow": {"id", "name"}, "steps": [step, ...], "blocks": [{"steps": [0, 1], "most": 3}, ...],
  "evaluate": bool, "scorable": bool, "evaluator": step, "publish": "request" | "push" | "nothing",
- "keep_unapproved": bool}
+ "keep_unapproved": bool, "estimate": see `estimates`}
 
 step: {"name", "role", "tool", "contract", "writes", "instructions", "candidates": [agent, ...], "judge": step | null,
        "test_script", **agent}

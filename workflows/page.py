@@ -164,7 +164,7 @@ def facts(run: Run, rows: Sequence[StepRun]) -> dict[str, Any]:
         "origin": next((said for ask in registries.origins if (said := ask(run))), None),
         "retries": run.__dict__["made"], "pictures": run.__dict__["shown"],
         "score": next((answers.read(row) for row in reversed(rows) if row.kind == StepRun.Kind.EVALUATOR), None),
-        "estimate": estimates.of(run.workflow) if run.workflow and not run.final else None,
+        "estimate": estimates.pinned(run),
         "pinned_parts": parts, "asked": markdown.rendered(run.prompt),
         "remarks": remarks.of_run(run.project, run.pk, told, run.final),
         "took": run.took if run.ended_at else None, "reused": sum(row.reused for row in rows),

@@ -16,7 +16,7 @@ from sandboxes.models import PublishingSettings, Sandbox, Template, Turn
 from sandboxes.models.pull import fill
 from sandboxes.turns import NotPossible
 
-from . import finishing, manifest, pictures
+from . import estimates, finishing, manifest, pictures
 from .models import Run, Source, StepRun, Workflow
 
 R, W = Run.Status, StepRun.Status
@@ -52,7 +52,9 @@ def launch(
         project=project, workflow=workflow, created_by=user, prompt=prompt, source=source, request_key=request_key,
         repository_url=repository_url if repository_url is not None else project.repository_url,
         branch=branch or (project.default_branch if own else ""), setup_script=project.setup_script,
-        title=fleet.title_of(prompt), manifest=manifest.pin(workflow, overrides), work_branch=work_branch, **fields,
+        title=fleet.title_of(prompt), work_branch=work_branch,
+        manifest={**manifest.pin(workflow, overrides), "estimate": estimates.of(workflow).to_json()},
+        **fields,
     )  # fmt: skip
     return enqueue(run, files)
 
