@@ -120,10 +120,7 @@ class Usage:
 
 def provider_of(project: Project) -> Provider:
     """The project's own E2B key, else the deployment's, else the local host; Denied when there is none."""
-    keys = ProviderKey.objects.filter(provider=ProviderKey.Provider.E2B)
-    key = keys.filter(project=project).first() or keys.filter(project=None).first()
-    secret = key.secret if key else settings.E2B_API_KEY
-    if secret:
+    if secret := project.key(ProviderKey.Provider.E2B):
         return Provider(CLOUD, secret, settings.E2B_API_URL, settings.E2B_SANDBOX_URL)
     return local_provider()
 
