@@ -1,5 +1,6 @@
 """The board in a real browser: cards dragged, moved by keys, brought up to date; axe finds nothing."""
 
+import itertools
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from issues.models import Issue
 from tests.browser.conftest import Web
 from tests.browser.test_axe import AXE, SERIOUS
 from tests.browser.test_portal import visit
+from tests.deadline import until
 
 BOARD = "/p/rocket/issues/"
 
@@ -27,15 +29,21 @@ def shown(page: Page, column: str, *expected: str) -> None:
     expect(page.locator(f"#cards-{column} .issue-title")).to_have_text(list(expected))
 
 
-def drag(page: Page, issue: Issue, onto: str) -> None:
-    """By the mouse, onto another element's upper half."""
+def drag(page: Page, issue: Issue, onto: str, there: str) -> None:
+    """By the mouse, onto the upper half of another element; let go once the card shows that it would be `there`."""
     start, end = page.locator(f"#issue-{issue.pk} .issue-foot").bounding_box(), page.locator(onto).bounding_box()
     assert start
     assert end
     page.mouse.move(start["x"] + 8, start["y"] + 8)
     page.mouse.down()
     page.mouse.move(end["x"] + 40, end["y"] + 40, steps=6)
-    page.mouse.move(end["x"] + 40, end["y"] + 12, steps=6)
+    steps = itertools.cycle((12, 14))
+
+    def arrived() -> bool:
+        page.mouse.move(end["x"] + 40, end["y"] + next(steps), steps=3)
+        return page.locator(there.format(issue=f"#issue-{issue.pk}")).count() == 1
+
+    until(arrived, 30, f"{issue} over {onto}")
     page.mouse.up()
 
 
@@ -47,7 +55,7 @@ def test_cards_are_dragged_moved_by_keys_and_come_by_themselves(
     visit(page, BOARD)
     shown(page, "new", "Card one", "Card two", "Card three")
     # Within a column: the server has the new order, and so has the page when it is opened again.
-    drag(page, three, f"#issue-{one.pk}")
+    drag(page, three, f"#issue-{one.pk}", "#cards-new > {issue}:first-child")
     expect(page.locator("#cards-new .issue-title").first).to_have_text("Card three")
     page.locator(f"#issue-{three.pk}").focus()
     page.keyboard.press("Alt+ArrowDown")
@@ -55,11 +63,11 @@ def test_cards_are_dragged_moved_by_keys_and_come_by_themselves(
     expect(page.locator(f"#issue-{three.pk}")).to_be_focused()
     assert list(Issue.objects.order_by("rank")) == [one, three, two]
     # To another column, by mouse and by key.
-    drag(page, two, "#cards-completed")
+    drag(page, two, "#cards-completed", "#cards-completed > {issue}")
     shown(page, "completed", "Card two")
     page.locator(f"#issue-{three.pk}").focus()
     page.keyboard.press("Alt+ArrowLeft")
-    drag(page, one, "#cards-failed")
+    drag(page, one, "#cards-failed", "#cards-failed > {issue}")
     expect(page.locator("#messages")).to_contain_text("Only a run can fail a card.")
     assert "422" in faults.pop()  # the browser's own word for a refusal
     shown(page, "new", "Card one", "Card three")
@@ -73,5 +81,5 @@ def test_cards_are_dragged_moved_by_keys_and_come_by_themselves(
     bad = [entry for entry in told["violations"] if entry["impact"] in SERIOUS]
     assert not bad, json.dumps([[entry["id"], [node["html"][:200] for node in entry["nodes"][:3]]] for entry in bad])
     # A run needs more than a place: the card's page asks for it.
-    drag(page, one, "#cards-running")
+    drag(page, one, "#cards-running", "#cards-running > {issue}")
     page.wait_for_url(f"**/issues/{one.pk}/#run")
