@@ -11,6 +11,7 @@ from codecourier import registries
 from codecourier.models import Project, User
 
 from . import remarks
+from .bill import bills
 from .filters import SandboxFilter
 from .models import Kind, Sandbox
 
@@ -27,6 +28,9 @@ def listing(project: Project, user: User, params: QueryDict) -> dict[str, Any]:
     page = Paginator(chosen.qs, PAGE).get_page(params.get("page"))
     shown = list(page.object_list)
     remarks.put(shown)
+    costs = bills(shown)
+    for row in shown:
+        row.__dict__["bill"] = costs[row.pk]
     text = params.get("q", "").strip()
     return {
         "project": project,

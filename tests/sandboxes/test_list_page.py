@@ -1,15 +1,18 @@
 """The list of sandboxes over HTTP."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from codecourier.models import Project, User
 from sandboxes.models import Sandbox, Template
 from tests.sandboxes.pages import make, make_many
+from usage.models import Rate
 
 LIST = "/p/rocket/sandboxes/"
 
@@ -122,3 +125,13 @@ def test_nothing_chosen_is_told(member_client: Client, project: Project):
 def test_a_title_is_never_markup(member_client: Client, project: Project, template: Template):
     make(project, template, title="<script>alert(1)</script>")
     assert "<script>alert" not in member_client.get(LIST).content.decode()
+
+
+def test_a_row_shows_what_the_sandbox_cost(member_client: Client, project: Project, template: Template):
+    Rate.objects.create(service="e2b", metric="vcpu_seconds", price=1, valid_from=datetime(2026, 1, 1, tzinfo=UTC))
+    Rate.objects.create(service="e2b", metric="gib_seconds", price=0, valid_from=datetime(2026, 1, 1, tzinfo=UTC))
+    now = timezone.now()
+    sandbox = make(project, template, "killed", provider="e2b", real_cpu=2, real_memory_mb=1024)
+    sandbox.record("creating", "running", now - timedelta(seconds=30))
+    sandbox.record("running", "killed", now)
+    assert "$60.00" in member_client.get("/p/rocket/sandboxes/").content.decode()
