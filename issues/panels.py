@@ -9,12 +9,15 @@ from django.urls import reverse
 
 from codecourier import registries
 from codecourier.registries import Card, Panel, Remark, Tab
+from sandboxes.models import Kind
 
 from . import chain, configuring
 from .listing import MOST_FOUND
 from .models import Chain, Issue, IssueSession, Question
 
 PANEL = Panel(order=26, title="Issues", icon="layout-kanban", url="issues:list", key="i")
+# Of machines in which sessions of this app work.
+KINDS = {Kind.ISSUE, Kind.ANSWERING}
 
 
 def card(project: Any) -> Card:
@@ -41,7 +44,10 @@ def origin(run: Any) -> Remark | None:
 
 def remarks(sandboxes: Sequence[Any]) -> dict[int, Remark]:
     """Of a machine of a session, which one it is and how that stands."""
-    rows = IssueSession.objects.filter(sandbox__in=[sandbox.pk for sandbox in sandboxes]).select_related("project")
+    machines = [sandbox.pk for sandbox in sandboxes if sandbox.kind in KINDS]
+    if not machines:
+        return {}
+    rows = IssueSession.objects.filter(sandbox__in=machines).select_related("project")
     return {row.sandbox_id: remark(row) for row in rows if row.sandbox_id}
 
 

@@ -1,6 +1,6 @@
 """Addresses of cards, sessions, questions and chains, below a project's."""
 
-from django.urls import path, re_path
+from django.urls import path
 
 from .views import cards, chains, questions, sessions
 
@@ -14,7 +14,7 @@ urlpatterns = [
     path("issues/<int:pk>/run/", cards.run, name="run"),
     path("issues/<int:pk>/priority/", cards.prioritise, name="priority"),
     path("issues/<int:pk>/place/", cards.place, name="place"),
-    re_path(rf"^issues/(?P<pk>\d{{1,17}})/(?P<verb>{'|'.join(cards.VERBS)})/$", cards.do, name="do"),
+    path("issues/<int:pk>/<slug:verb>/", cards.do, name="do"),
     path("issues/sessions/", sessions.index, name="sessions"),
     path("issues/sessions/new/", sessions.new, name="session-new"),
     path("issues/sessions/<int:pk>/", sessions.page, name="session"),
@@ -22,15 +22,10 @@ urlpatterns = [
     path("issues/questions/", questions.index, name="questions"),
     path("issues/questions/ask/", questions.ask, name="ask"),
     path("issues/questions/<int:pk>/answer/", questions.answer, name="answer"),
-    re_path(
-        rf"^issues/questions/(?P<pk>\d{{1,17}})/(?P<verb>{'|'.join(questions.VERBS)})/$", questions.do, name="decide"
-    ),
+    path("issues/questions/<int:pk>/<slug:verb>/", questions.do, name="decide"),
     path("issues/chains/", chains.index, name="chains"),
     path("issues/chains/new/", chains.new, name="chain-new"),
     path("issues/chains/<int:pk>/", chains.page, name="chain"),
     path("issues/chains/<int:pk>/cancel/", chains.cancel, name="chain-cancel"),
-    re_path(
-        rf"^issues/chains/(?P<pk>\d{{1,17}})/links/(?P<link>\d{{1,17}})/(?P<verb>{'|'.join(chains.VERBS)})/$",
-        chains.do, name="link-do",
-    ),
-]  # fmt: skip
+    path("issues/chains/<int:pk>/links/<int:link>/<slug:verb>/", chains.do, name="link-do"),
+]

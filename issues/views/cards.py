@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from codecourier.access import person, project_of
+from codecourier.access import person, project_of, verb_of
 from codecourier.models import Project
 from issues import cards, detail, listing, work
 from issues.forms import IssueForm, RunForm
@@ -82,7 +82,8 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def do(request: HttpRequest, slug: str, pk: int, verb: str) -> HttpResponse:
     """Close, reopen, complete, keep, merge, retry."""
     issue = issue_of(request, slug, pk)
-    attempt(request, lambda: VERBS[verb](issue, person(request)))
+    act = verb_of(VERBS, verb)
+    attempt(request, lambda: act(issue, person(request)))
     target = issue.duplicate_of_id if verb == "merge" and issue.duplicate_of_id else pk
     return back(request, slug, target)
 

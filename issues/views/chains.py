@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from codecourier.access import person, project_of
+from codecourier.access import person, project_of, verb_of
 from codecourier.models import Project
 from issues import chain as chains
 from issues import listing, progress
@@ -81,5 +81,6 @@ def do(request: HttpRequest, slug: str, pk: int, link: int, verb: str) -> HttpRe
     """Resume from a link, or do without it."""
     chain = chain_of(request, slug, pk)
     found = get_object_or_404(Link, chain=chain, pk=link)
-    attempt(request, lambda: VERBS[verb](chain, found, person(request)))
+    act = verb_of(VERBS, verb)
+    attempt(request, lambda: act(chain, found, person(request)))
     return redirect("issues:chain", slug, pk)

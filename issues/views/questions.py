@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from codecourier.access import person, project_of
+from codecourier.access import person, project_of, verb_of
 from codecourier.models import Project
 from issues import answering, listing
 from issues.models import Question
@@ -69,7 +69,8 @@ def answer(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def do(request: HttpRequest, slug: str, pk: int, verb: str) -> HttpResponse:
     """Approve, reject, reopen."""
     question = question_of(request, slug, pk)
-    attempt(request, lambda: VERBS[verb](question, person(request)))
+    act = verb_of(VERBS, verb)
+    attempt(request, lambda: act(question, person(request)))
     return back(request, slug)
 
 

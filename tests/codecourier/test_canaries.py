@@ -13,7 +13,8 @@ from django.urls import NoReverseMatch, reverse
 
 from codecourier.models import Project, ProviderKey, User, Variable
 from sandboxes.models import Job, Sandbox, Template, Turn
-from tests.codecourier.test_access import ADDRESSES, filled
+from tests.codecourier.test_access import ADDRESSES
+from tests.codecourier.walking import filled
 from tests.conftest import signed_in
 
 VALUE, KEY, SHARED, FACTOR = "canary-value-71", "sk-canary-key-72", "sk-canary-shared-73", "CANARYFACTOR74AA"
