@@ -73,7 +73,7 @@ class SessionsConsumer(ProjectConsumer):
 
     def fragments(self, user: User) -> dict[str, str]:
         """The frame and the rows."""
-        found = sessions.rows_of(self.project(user), self.params.get("kind", ""), self.params.get("page", ""))
+        found = sessions.rows_of(self.project(user), self.params)
         return {**super().fragments(user), **rows("issues/session_list.html", found)}
 
 
@@ -91,7 +91,7 @@ class ChainsConsumer(ProjectConsumer):
 
     def fragments(self, user: User) -> dict[str, str]:
         """The frame and the rows."""
-        found = chains.rows_of(self.project(user), self.params.get("page", ""))
+        found = chains.rows_of(self.project(user), self.params)
         return {**super().fragments(user), **rows("issues/chain_list.html", found)}
 
 

@@ -42,14 +42,14 @@ def listing(project: Project, user: User, params: QueryDict) -> dict[str, Any]:
         **made,
         "project": project,
         "view": view,
-        "views": [(name, name.capitalize(), _with(params, view=name)) for name in VIEWS],
+        "views": [(name, name.capitalize(), with_(params, view=name)) for name in VIEWS],
         "statuses": STATUSES,
         "priorities": PRIORITY_CHOICES,
         "workflows": Workflow.objects.kept().filter(project=project),
         "default_workflow": IssueSettings.of(project).workflow_id,
         "narrowed": any(params.get(name) for name in ("q", "status", "priority", "session", "label", "mine")),
         "tabs": tabs(project),
-        "query": _without(params, "page"),
+        "query": without(params, "page"),
     }
 
 
@@ -81,7 +81,7 @@ def column(rows: QuerySet[Issue], status: str, count: int, params: QueryDict) ->
         "count": count,
         "rows": list(found[:COLUMN]),
         "more": max(0, count - COLUMN),
-        "query": _with(params, view="list", status=str(status)),
+        "query": with_(params, view="list", status=str(status)),
         "fixed": status in {S.RUNNING, S.COMPLETED},
     }
 
@@ -151,7 +151,8 @@ def fragments(context: dict[str, Any]) -> dict[str, str]:
     return {name: render_to_string(f"issues/issue_list.html#{name}", shown) for name in ("cards", "count", "tabs")}
 
 
-def _with(params: QueryDict, **changes: str) -> str:
+def with_(params: QueryDict, **changes: str) -> str:
+    """The query with these instead, from its first page."""
     query = params.copy()
     query.pop("page", None)
     for name, value in changes.items():
@@ -159,7 +160,8 @@ def _with(params: QueryDict, **changes: str) -> str:
     return query.urlencode()
 
 
-def _without(params: QueryDict, name: str) -> str:
+def without(params: QueryDict, name: str) -> str:
+    """The query without one of its parts."""
     query = params.copy()
     query.pop(name, None)
     return query.urlencode()

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -20,6 +20,7 @@ from issues.models import Chain, Issue, Link
 from .cards import MOST, attempt, number
 
 PAGE = 30
+VIEWS = [("", "All"), *Chain.Status.choices]
 VERBS: dict[str, Callable[..., Any]] = {"resume": chains.resume, "skip": chains.skip}
 
 
@@ -32,15 +33,23 @@ def chain_of(request: HttpRequest, slug: str, pk: int) -> Chain:
 @require_safe
 def index(request: HttpRequest, slug: str) -> HttpResponse:
     """The list, the newest first."""
-    return render(request, "issues/chain_list.html", rows_of(project_of(request, slug), request.GET.get("page", "")))
+    return render(request, "issues/chain_list.html", rows_of(project_of(request, slug), request.GET))
 
 
-def rows_of(project: Project, page: str) -> dict[str, Any]:
-    """One page of chains with how far they are."""
+def rows_of(project: Project, params: QueryDict) -> dict[str, Any]:
+    """One page of chains with how far they are, narrowed by status and words of the title."""
     done = Count("links", filter=Q(links__status__in=[Link.Status.COMPLETED, Link.Status.SKIPPED]))
-    rows = Chain.objects.filter(project=project).select_related("workflow", "created_by")
-    found = Paginator(rows.annotate(of=Count("links"), done=done).order_by("-pk"), PAGE).get_page(page)
-    return {"project": project, "page": found, "rows": found.object_list, "tabs": listing.tabs(project), "query": ""}
+    rows = Chain.objects.filter(project=project)
+    status, words = params.get("status", ""), params.get("q", "").strip()
+    found = rows.filter(status=status) if status in Chain.Status.values else rows
+    found = found.filter(title__icontains=words) if words else found
+    shown = found.select_related("workflow", "created_by").annotate(of=Count("links"), done=done).order_by("-pk")
+    page = Paginator(shown, PAGE).get_page(params.get("page"))
+    return {
+        "project": project, "page": page, "rows": page.object_list, "tabs": listing.tabs(project), "status": status,
+        "views": [(name, label, listing.with_(params, status=name)) for name, label in VIEWS],
+        "query": listing.without(params, "page"), "any": bool(page.object_list) or rows.exists(),
+    }  # fmt: skip
 
 
 def new(request: HttpRequest, slug: str) -> HttpResponse:

@@ -4,7 +4,8 @@ import secrets
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -16,6 +17,7 @@ from issues.models import IssueSession, IssueSettings
 from sandboxes import conversation
 
 PAGE = 30
+KINDS = [("", "All"), *IssueSession.Kind.choices]
 
 
 def session_of(request: HttpRequest, slug: str, pk: int) -> IssueSession:
@@ -27,19 +29,22 @@ def session_of(request: HttpRequest, slug: str, pk: int) -> IssueSession:
 @require_safe
 def index(request: HttpRequest, slug: str) -> HttpResponse:
     """The list, the newest first."""
-    project, kind = project_of(request, slug), request.GET.get("kind", "")
-    return render(request, "issues/session_list.html", rows_of(project, kind, request.GET.get("page", "")))
+    return render(request, "issues/session_list.html", rows_of(project_of(request, slug), request.GET))
 
 
-def rows_of(project: Project, kind: str, page: str) -> dict[str, Any]:
-    """One page of sessions, of one kind or of all."""
-    rows = IssueSession.objects.filter(project=project).select_related("created_by", "sandbox__template")
-    kinds = [("", "All"), *IssueSession.Kind.choices]
-    rows = rows.filter(kind=kind) if kind in IssueSession.Kind.values else rows
-    found = Paginator(rows, PAGE).get_page(page)
+def rows_of(project: Project, params: QueryDict) -> dict[str, Any]:
+    """One page of sessions, narrowed by kind, status and words of what was asked or found."""
+    rows = IssueSession.objects.filter(project=project)
+    kind, status, words = (params.get(name, "").strip() for name in ("kind", "status", "q"))
+    found = rows.filter(kind=kind) if kind in IssueSession.Kind.values else rows
+    found = found.filter(status=status) if status in IssueSession.Status.values else found
+    found = found.filter(Q(prompt__icontains=words) | Q(summary__icontains=words)) if words else found
+    page = Paginator(found.select_related("created_by", "sandbox__template"), PAGE).get_page(params.get("page"))
     return {
-        "project": project, "page": found, "rows": found.object_list, "kinds": kinds, "kind": kind,
-        "tabs": listing.tabs(project), "query": f"kind={kind}" if kind else "",
+        "project": project, "page": page, "rows": page.object_list, "tabs": listing.tabs(project),
+        "kinds": [(name, label, listing.with_(params, kind=name)) for name, label in KINDS], "kind": kind,
+        "statuses": IssueSession.Status.choices, "status": status, "query": listing.without(params, "page"),
+        "any": bool(page.object_list) or rows.exists(),
     }  # fmt: skip
 
 

@@ -325,6 +325,25 @@ def test_chains_are_made_in_the_order_of_the_form(member_client: Client, shop: P
     assert wrong.status_code == 422
 
 
+def test_sessions_and_chains_are_narrowed_by_their_address(
+    member_client: Client, shop: Project, member: User, session: IssueSession, workflow: Workflow
+):
+    IssueSession.objects.create(project=shop, kind="answers", status="failed", prompt="Which provider?")
+    for query, count in [("", 2), ("kind=answers", 1), ("status=failed", 1), ("q=provider", 1), ("status=done", 0),
+                         ("kind=x&status=x", 2)]:  # fmt: skip
+        page = member_client.get(f"/p/{shop.slug}/issues/sessions/?{query}")
+        assert len(page.context["rows"]) == count, query
+    assert "No session matches" in page_of(member_client, f"/p/{shop.slug}/issues/sessions/?q=zebra")
+    chains.of_goal(shop, member, workflow, "Make it faster", 2)
+    for query, count in [("", 1), ("q=faster", 1), ("q=slower", 0), ("status=done", 0), ("status=x", 1)]:
+        page = member_client.get(f"/p/{shop.slug}/issues/chains/?{query}")
+        assert len(page.context["rows"]) == count, query
+
+
+def page_of(client: Client, path: str) -> str:
+    return client.get(path).content.decode()
+
+
 def test_settings_are_saved_for_both_kinds(owner: User, member_client: Client, shop: Project, workflow: Workflow):
     client = signed_in(owner)
     address = f"/p/{shop.slug}/settings/issues/"
