@@ -106,6 +106,8 @@ def running_stack(
         reach = github_server.url.removeprefix("http://")
         with running(state, reach, CODECOURIER_GITHUB_BASE_URL=github_server.api) as stack:
             yield stack
+            for sandbox in Sandbox.objects.exclude(status__in=Sandbox.FINAL):
+                end(sandbox)
             wait_for(all_gone, "every machine to be gone")
         connections.close_all()
 
