@@ -4,6 +4,7 @@ They have a database server of their own, so that it can be killed too, and test
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -191,6 +192,8 @@ def own_database(state: Path) -> Iterator[str]:
             yield url
     finally:
         postgres.stop(state)
+        # As root it lies outside of the state folder, and nobody would look for it there.
+        shutil.rmtree(postgres.status(state).data.parent)
 
 
 @contextmanager
