@@ -257,8 +257,12 @@ def top_runs(asked: Asked) -> list[dict[str, Any]]:
     dearest = rows.annotate(usd=Sum("cost"), unpriced=Sum("unpriced"), first=Min("first_at"), last=Max("iteration"))
     found = [dict[str, Any](row) for row in dearest.order_by("-usd", "-run_id")[:TOP]]
     projects = {project.pk: project for project in Project.objects.filter(pk__in=[row["project_id"] for row in found])}
+    expected = {pk: usd for ask in registries.expectations for pk, usd in ask([row["run_id"] for row in found]).items()}
     for row in found:
-        row |= {"project": projects.get(row["project_id"]), "query": asked.query(run=str(row["run_id"]))}
+        row |= {
+            "project": projects.get(row["project_id"]), "query": asked.query(run=str(row["run_id"])),
+            "expected": expected.get(row["run_id"]),
+        }  # fmt: skip
     return found
 
 

@@ -267,11 +267,13 @@ def test_runs_iterations_and_pull_requests_have_their_price(
         enter(entry(project, key=f"i{iteration}", at=NOW, run_id=9, iteration=iteration, step="0", workflow="Loop",
                     quantity=Decimal(1), price=Decimal(iteration)))  # fmt: skip
     monkeypatch.setattr(registries, "verdicts", [lambda runs: {(9, 1): False, (9, 2): True}])
+    monkeypatch.setattr(registries, "expectations", [lambda runs: {9: Decimal("2.75")}])
     sandbox = make(project, template, "killed", labels={"run_id": 9})
     PullRequest.objects.create(sandbox=sandbox, project=project, status="merged", status_at=NOW, remote_url="x",
                                branch="b")  # fmt: skip
     found = report.worth(ask(project))
     assert [(run["run_id"], run["usd"]) for run in found["runs"]] == [(9, 3), (2, Decimal("2.5")), (1, 1)]
+    assert [run["expected"] for run in found["runs"]] == [Decimal("2.75"), None, None]
     assert found["per_run"] == (3, Decimal("6.5") / 3)
     assert found["per_merged"] == (1, 3)
     first, second = found["iterations"]
@@ -280,6 +282,7 @@ def test_runs_iterations_and_pull_requests_have_their_price(
     assert found["per_approved"] == (1, Decimal("6.5"))
     text = member_client.get("/p/rocket/usage/worth/?from=2026-11-01&until=2026-11-30", headers={"HX-Request": "true"})
     assert 'href="/p/rocket/runs/9/"' in text.content.decode()
+    assert "$2.75" in text.content.decode()
     assert "<html" not in text.content.decode()
 
 
