@@ -42,17 +42,17 @@ def advance(run: Run) -> None:
 
 def step(run: Run) -> None:
     """One look at where it stands, and what follows from that."""
-    if run.final:
-        for row in run.step_runs.open().select_related("sandbox", "turn", "base"):
-            look(run, row)
-        finishing.after(run)
-    elif run.cancel_asked:
+    if run.cancel_asked and not run.final:
         finishing.cancel(run)
     elif run.status == R.PENDING:
         if queue.admitted(run):
             work(run)
-    else:
+    elif run.status == R.RUNNING:
         work(run)
+    if run.final:
+        for row in run.step_runs.open().select_related("sandbox", "turn", "base"):
+            look(run, row)
+        finishing.after(run)
 
 
 def work(run: Run) -> None:
