@@ -139,7 +139,7 @@ async def click(bench: Bench) -> float:
 def fields(page: str) -> dict[str, str]:
     """The form as it stands."""
     inputs = re.findall(r'<input[^>]*name="([^"]+)"[^>]*?(?:value="([^"]*)")?[^>]*>', page)
-    template = re.search(r'<option value="(\d+)"', page)
+    template = re.search(r'<option value="(\d+)"[^>]*>Script<', page)
     chosen = dict(inputs) | {"template": template[1] if template else "", "effort": ""}
     values = {name: re.search(rf'name="{name}" value="([^"]*)"', page) for name in chosen}
     return {name: match[1] if (match := values[name]) else chosen[name] for name in chosen}

@@ -3,12 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from django.db.models import Sum
+
 from codecourier.models import Project, ProviderKey
 from personas.models import Persona
+from sandboxes.bill import bill
 from sandboxes.models import PullRequest, Sandbox
 from tests.githubserver.server import TOKEN, GitHub
 from tests.sandboxes.repositories import git, make
 from tests.stack import Stack, wait_for
+from usage import ledger
+from usage.models import Entry, Meter
 from workflows import runs
 from workflows.models import Block, Run, Step, Workflow
 
@@ -103,3 +108,17 @@ def check(run: Run, hub: GitHub, name: str) -> None:
     assert len(sandboxes) == 3
     assert all(sandbox.released_at for sandbox in sandboxes)
     assert sum(sandbox.turns.count() for sandbox in sandboxes) == len(LOOPED)
+    for sandbox in sandboxes:
+        check_metered(sandbox)
+
+
+def check_metered(sandbox: Sandbox) -> None:
+    """The ledger has every second that the machine ran, once, whatever was killed."""
+    wait_for(lambda: Meter.objects.filter(sandbox_id=sandbox.pk, closed=True).exists(), "the machine to be metered")
+    assert ledger.meter(sandbox.pk) == 0
+    made = bill(sandbox, sandbox.turns.all(), sandbox.phases.all())
+    rows = Entry.objects.filter(sandbox_id=sandbox.pk, metric="vcpu_seconds")
+    metered = rows.aggregate(sum=Sum("quantity"))["sum"]
+    assert sandbox.real_cpu
+    assert metered == made.seconds * sandbox.real_cpu
+    assert metered > 0

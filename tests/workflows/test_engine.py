@@ -307,6 +307,22 @@ def test_a_run_waits_while_its_budget_is_used_up(launch: Launch, project: Projec
     assert machine_of(second.step_runs.get()).labels["reservation"]
 
 
+def test_twenty_runs_at_a_nearly_spent_budget_all_wait_and_all_go_on(
+    launch: Launch, project: Project, settings: LazySettings
+):
+    settings.RUNS_PER_PROJECT = 20
+    budget = Budget.objects.create(scope="project", project=project, amount=Decimal("1.20"))
+    waiting = [launch("designer") for _ in range(20)]
+    for run in waiting:
+        advance(run)
+    begun = StepRun.objects.filter(run__in=waiting, status="running")
+    # What is set aside for each is 50 cents, so the third is the one turn that may pass the budget.
+    assert begun.count() == 3
+    assert all(run.status == "running" for run in waiting), "none is lost"
+    Budget.objects.filter(pk=budget.pk).update(amount=Decimal(100))
+    assert {finish(run).status for run in waiting} == {"completed"}
+
+
 def test_what_is_edited_in_mid_run_changes_nothing_in_it(launch: Launch, owner: User):
     run = launch("designer", "optimizer")
     advance(run)
