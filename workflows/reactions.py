@@ -46,7 +46,7 @@ def pull_request_moved(row: PullRequest, **_: Any) -> None:
 
 @receiver(moved, sender=Run)
 def run_moved(row: Run, **_: Any) -> None:
-    """The end is told; the look that enqueues the rest comes with the lease's release."""
+    """The end is told; what else it needs is done in the same look, see `engine.step`."""
     if row.final:
         tasks.tell_run.enqueue(row.pk)
 
