@@ -2,7 +2,9 @@
 
 import os
 
-from tests import embedded_postgres
+from tests import clock, embedded_postgres
+
+clock.install()
 
 os.environ["DATABASE_URL"] = embedded_postgres.url()
 os.environ["STATE"] = os.environ.get("TEST_STATE") or str(embedded_postgres.STATE)

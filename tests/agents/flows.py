@@ -40,7 +40,7 @@ SCORE = {
     "summary": "It does what it should.",
     "dimensions": {name: {"score": 80, "reason": "Seen."} for name in ("correctness", "tests", "readability", "scope")},
 }
-BUILD = shell("echo built >> work.txt && git add -A && git commit -qm Built")
+BUILD = "echo built >> work.txt && git add -A && git commit -qm Built"
 # The first answer has no form that counts, its repair fails the work; the next iteration passes.
 CHECK = (
     f"[[shell: if [ -e ~/seen ]; then {answer(PASS)}; else touch ~/seen; {answer(MAYBE)}; fi]] [[say: Checked.]] "
@@ -82,14 +82,15 @@ def session(project: Project, kind: str, role: str, cli: Cli, text: str) -> None
     SessionConfig.objects.create(project=project, kind=kind, persona=persona(project, role, cli), prompt=text)
 
 
-def launch(project: Project) -> Run:
-    """A run of all of them."""
+def launch(project: Project, hold: str = "") -> Run:
+    """A run of all of them; the first step and the optimizer begin with `hold`."""
+    hold = f"[ -e ~/been ] || {{ touch ~/been; {hold}; }}; " if hold else ""
     session(project, Kind.EVALUATOR, "evaluator", PI, shell(answer(SCORE)))
     flow = Workflow.objects.create(project=project, name="All", evaluate="always")
     block = Block.objects.create(workflow=flow)
-    step(flow, "designer", CLAUDE, BUILD, block)
+    step(flow, "designer", CLAUDE, shell(hold + BUILD), block)
     step(flow, "checker", CODEX, CHECK, block)
-    step(flow, "optimizer", OPENCODE, shell("echo polished > polish.txt"))
+    step(flow, "optimizer", OPENCODE, shell(hold + "echo polished > polish.txt"))
     step(flow, "custom", None, TEST)
     return runs.launch(flow, None, prompt="Write two lines.", checker_instructions="Count them.")
 

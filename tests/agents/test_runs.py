@@ -1,4 +1,4 @@
-"""Runs with the real CLIs: a loop that fails once, an answer that is mended, candidates; one pull request each."""
+"""A run with the real CLIs as candidates; the loop of all four is played by `test_day`."""
 
 from pathlib import Path
 
@@ -22,18 +22,6 @@ NAME = "acme/work"
 @pytest.fixture
 def project(agent_stack: AgentStack, agents_github: GitHub, tmp_path: Path) -> Project:
     return flows.project(agent_stack, agents_github, NAME, tmp_path / "seed")
-
-
-def test_a_run_of_four_agents_is_checked_mended_polished_tested_scored_and_pushed(
-    agent_stack: AgentStack, project: Project, agents_github: GitHub
-) -> None:
-    run = over(flows.launch(project), 240)
-    flows.check(run, agents_github, NAME)
-    # The same step goes on in the same conversation.
-    first, second = run.step_runs.filter(step=0).order_by("iteration")
-    assert first.sandbox == second.sandbox
-    said = [str(one.body) for one in agent_stack.server.requests(project.slug)]
-    assert any("Count them." in text for text in said)
 
 
 def test_the_best_of_three_is_judged_without_names_and_goes_on(
