@@ -32,6 +32,7 @@ class Faults:
 
     url: str
     target: str
+    client: httpx.Client
     faults: list[Fault] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
@@ -54,12 +55,15 @@ class Faults:
 @contextmanager
 def proxy(target: str, handler: "type[Handler] | None" = None) -> Iterator[Faults]:
     """The proxy, running; everything that hangs is released at its end."""
-    faults = Faults(url="", target=target)
-    with serving(handler or Handler, faults=faults) as faults.url:
-        try:
-            yield faults
-        finally:
-            faults.release.set()
+    # No certificates, whose reading costs more than an answer; no connection is kept, for the host may be started anew.
+    alone = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(trust_env=False, verify=False, timeout=60, limits=alone) as client:
+        faults = Faults("", target, client)
+        with serving(handler or Handler, faults=faults) as faults.url:
+            try:
+                yield faults
+            finally:
+                faults.release.set()
 
 
 class Handler(Quiet):
@@ -88,8 +92,7 @@ class Handler(Quiet):
     def ask(self, faults: Faults, body: bytes) -> httpx.Response:
         """The host's own answer."""
         headers = {name: value for name, value in self.headers.items() if name.lower() not in {"host", "connection"}}
-        url = faults.target + self.path
-        return httpx.request(self.command, url, content=body, headers=headers, trust_env=False, timeout=60)
+        return faults.client.request(self.command, faults.target + self.path, content=body, headers=headers)
 
     def reply(self, status: int, body: bytes, next_token: str | None = None) -> None:
         """Answer with JSON."""
