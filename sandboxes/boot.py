@@ -100,6 +100,8 @@ def make_machine(sandbox: Sandbox, phase: Phase) -> bool:
     provider = e2b.provider_of(sandbox.project)
     if not sandbox.provider_id and not _admitted(sandbox, phase, provider):
         return False
+    if sandbox.real_cpu is None:
+        _measure(sandbox, provider)
     machine = e2b.machine_of(sandbox)
     machine.write({f"{jobs.COURIER}/courier.py": courier.SOURCE}, "hand over the courier")
     if lines := list(_first_lines(sandbox, provider)):
@@ -152,10 +154,15 @@ def _create(sandbox: Sandbox, provider: e2b.Provider) -> None:
     now = timezone.now()
     fields = {"provider": provider.name, "provider_id": machine.id, "kept_until": _kept_until(), "machine_since": now}
     Sandbox.objects.filter(pk=sandbox.pk).update(**fields)
-    said = e2b.info(provider, machine.id)
-    Sandbox.objects.filter(pk=sandbox.pk).update(real_cpu=said.cpu, real_memory_mb=said.memory_mb)
     sandbox.refresh_from_db()
     vars(sandbox)["_machine"] = machine
+
+
+def _measure(sandbox: Sandbox, provider: e2b.Provider) -> None:
+    """Note the size that it has, which is what it costs: a step of its own, which a crash after the machine leaves."""
+    said = e2b.info(provider, sandbox.provider_id)
+    sandbox.real_cpu, sandbox.real_memory_mb = said.cpu, said.memory_mb
+    sandbox.save(update_fields=["real_cpu", "real_memory_mb"])
 
 
 def _kept_until() -> object:

@@ -73,6 +73,17 @@ def test_an_answer_lost_after_the_effect_makes_no_second_machine(provider: Fault
     assert [machine.id for machine in machines()] == [sandbox.provider_id]
 
 
+def test_the_size_that_costs_is_asked_for_until_it_is_known(provider: Faults, launch: Launch, work: Work) -> None:
+    provider.add("GET", "/sandboxes/", status=500, times=1)
+    sandbox = launch()
+    work()
+    sandbox.refresh_from_db()
+    assert sandbox.provider_id
+    assert sandbox.real_cpu is None
+    assert again(sandbox, work).status == "running"
+    assert (sandbox.real_cpu, sandbox.real_memory_mb) == (sandbox.cpu, sandbox.memory_mb)
+
+
 def test_a_provider_that_hangs_ends_in_overdue_and_its_late_machine_is_removed(
     provider: Faults, launch: Launch, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
