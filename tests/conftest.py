@@ -1,5 +1,6 @@
 """People, a project and the queue, for every test."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,3 +154,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first, so that both processes of a run end at about the same time."""
     order = {prefix: place for place, prefix in enumerate(TOGETHER)}
     items.sort(key=lambda item: order.get(together(item.nodeid), len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """All that was imported stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()

@@ -100,4 +100,5 @@ def fill(address: str) -> None:
         empty = database.execute("SELECT to_regclass('django_migrations')").fetchone() == (None,)
         if empty and kept().exists():
             database.execute(kept().read_bytes())
+            return
     migrate(address)

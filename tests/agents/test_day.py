@@ -285,6 +285,7 @@ def check_pages(played: Day, run: Run, costs: dict[Sandbox, Decimal]) -> None:
             assert usd(OF_RUN) in page(address), address
 
 
+@pytest.mark.long
 def test_the_bill_of_a_day_is_what_was_reckoned_by_hand(day: tuple[Day, GitHub]) -> None:
     played, hub = day
     script, night, run = played.evening(), played.night(), played.noon()

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -18,6 +19,7 @@ from django.conf import LazySettings
 
 from codecourier import postgres, up
 from codecourier.up import checks
+from tests import migrated
 from tests.deadline import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,9 +89,11 @@ def _mentions(process: Path, mark: bytes) -> bool:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A stack for all tests of this module; the last of them stop it."""
+def stack(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A stack for all tests of this module; the last of them stop it. Its tables are there: the demo begins without."""
     state = tmp_path_factory.mktemp("up")
+    with django_db_blocker.unblock():
+        migrated.fill(postgres.ensure(state))
     running = Up(state)
     yield running
     if running.process.poll() is None:

@@ -58,6 +58,7 @@ def test_cancelled_in_any_phase_it_ends_and_its_work_is_saved(stack: Stack, proj
     assert "begun.txt" in Store.of(project).git("ls-tree", "--name-only", saved.commit).decode()
 
 
+@pytest.mark.long
 def test_whatever_is_killed_at_every_move_the_run_ends_as_it_should(
     stack: Stack, project: Project, github_server: GitHub
 ) -> None:

@@ -1,6 +1,7 @@
 """From finished work to pending lessons; a transcript can only propose."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -241,7 +242,7 @@ def test_a_session_that_failed_is_said_and_can_be_tried_again(
 def test_a_session_that_takes_too_long_is_stopped(worked: Sandbox, project: Project):
     row = extraction.begin(project, [worked], labels={})
     extraction.advance(row)
-    row.deadline_at = timezone.now()
+    row.deadline_at = timezone.now() - timedelta(seconds=1)
     extraction.advance(row)
     assert (row.status, row.reason) == ("failed", "overdue")
     assert session_of(row).wanted == "kill"
@@ -255,7 +256,7 @@ def test_one_that_can_not_be_started_is_given_up(worked: Sandbox, project: Proje
     monkeypatch.setattr(extraction, "message", break_down)
     with pytest.raises(RuntimeError):
         extraction.advance(row)
-    row.deadline_at = timezone.now()
+    row.deadline_at = timezone.now() - timedelta(seconds=1)
     extraction.advance(row)
     assert (row.status, row.reason) == ("failed", "overdue")
 
