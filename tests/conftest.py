@@ -130,6 +130,10 @@ TOGETHER = (
     "tests/host/envd",
     "tests/host",
 )
+# What mostly waits goes next, while the others need the processors.
+WAITING = tuple(
+    f"tests/sandboxes/test_{name}.py" for name in ("pulls", "checkpoints", "courier_faults", "courier", "relay")
+)
 
 
 def together(nodeid: str) -> str:
@@ -151,8 +155,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByProcesses:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first, so that both processes of a run end at about the same time."""
-    order = {prefix: place for place, prefix in enumerate(TOGETHER)}
+    """The long ones first, so that all processes of a run end at about the same time."""
+    order = {scope: place for place, scope in enumerate((*TOGETHER, *WAITING))}
     items.sort(key=lambda item: order.get(together(item.nodeid), len(order)))
 
 

@@ -39,6 +39,7 @@ from usage.models import Entry, Meter, Rate
 from workflows import costs
 from workflows.models import Run
 
+pytestmark = pytest.mark.long
 # The clocks go back in Berlin that night: 01:00 UTC is the second 02:00 there. Its day begins at 22:00 UTC.
 DAY = datetime(2026, 10, 25, tzinfo=UTC)
 SPAN = "from=2026-10-24&until=2026-10-25"
@@ -285,7 +286,6 @@ def check_pages(played: Day, run: Run, costs: dict[Sandbox, Decimal]) -> None:
             assert usd(OF_RUN) in page(address), address
 
 
-@pytest.mark.long
 def test_the_bill_of_a_day_is_what_was_reckoned_by_hand(day: tuple[Day, GitHub]) -> None:
     played, hub = day
     script, night, run = played.evening(), played.night(), played.noon()

@@ -19,6 +19,7 @@ from tests.sandboxes.repositories import git, make
 from tests.stack import wait_for
 from workflows.models import Run, Workflow
 
+pytestmark = pytest.mark.long
 LONG = 240.0
 # Reads the marks in the files beside it and writes what a session has to answer with.
 REVIEW = """import json, pathlib, re, sys

@@ -16,6 +16,7 @@ from tests.sandboxes.repositories import git
 from workflows import runs
 from workflows.models import Workflow
 
+pytestmark = pytest.mark.long
 NAME = "acme/work"
 
 
@@ -24,7 +25,6 @@ def project(agent_stack: AgentStack, agents_github: GitHub, tmp_path: Path) -> P
     return flows.project(agent_stack, agents_github, NAME, tmp_path / "seed")
 
 
-@pytest.mark.long
 def test_the_best_of_three_is_judged_without_names_and_goes_on(
     agent_stack: AgentStack, project: Project, agents_github: GitHub
 ) -> None:

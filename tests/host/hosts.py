@@ -109,5 +109,10 @@ class HostProcess:
 
 def pooled(host: HostProcess) -> set[str]:
     """The ids of started sandboxes that nobody owns."""
-    names = [path.parent.name for path in (host.state / "sandboxes").glob("*/record.json")]
-    return {name for name in names if host.record(name)["state"] == "pooled"}
+    found = set()
+    for path in (host.state / "sandboxes").glob("*/record.json"):
+        # One that is just being removed is none any more.
+        with contextlib.suppress(FileNotFoundError):
+            if host.record(path.parent.name)["state"] == "pooled":
+                found.add(path.parent.name)
+    return found
