@@ -121,6 +121,9 @@ pricers: list[Callable[[str, str], Callable[[datetime], Mapping[str, Decimal]]]]
 # What has been recorded of sandboxes: each is called with their ids and returns the cost in USD by the facts' keys (as
 # in `sandboxes.metering`), None where there was no price. What is recorded isn't priced again.
 ledgers: list[Callable[[Collection[int]], Mapping[str, Decimal | None]]] = []
+# The same of runs, for those of their sandboxes that are there no more: each is called with runs' ids and returns, by
+# them, the cost (`sandboxes.price.Cost`) and the number of tokens.
+removed: list[Callable[[Collection[int]], Mapping[int, tuple[Any, int]]]] = []
 # What there is against new work: each is called with a project, a person (or None) and a sandbox's labels, and returns
 # a sentence that says who can change it; empty when there is nothing.
 refusals: list[Callable[[Any, Any, Mapping[str, Any]], str]] = []

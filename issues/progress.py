@@ -1,13 +1,12 @@
 """What the page of one chain shows, to its view and to its socket."""
 
-from decimal import Decimal
 from typing import Any
 
-from django.db.models import Sum
 from django.template.loader import render_to_string
 
+from sandboxes import spending
 from sandboxes.models import PullRequest
-from usage.models import Entry
+from sandboxes.price import Cost
 
 from . import listing
 from .models import Chain, Link
@@ -20,7 +19,7 @@ def context(chain: Chain) -> dict[str, Any]:
     """Everything."""
     links = list(chain.links.select_related("run", "issue"))
     numbers = [link.run_id for link in links if link.run_id]
-    costs = dict(Entry.objects.filter(run_id__in=numbers).values_list("run_id").annotate(total=Sum("cost")).order_by())
+    costs = {run: spent.total for run, spent in spending.of_runs(numbers).items()}
     pulls = pulls_of(chain, links)
     for link in links:
         link.chain = chain
@@ -33,7 +32,7 @@ def context(chain: Chain) -> dict[str, Any]:
         "links": links,
         "done": done,
         "percent": round(100 * done / len(links)) if links else 0,
-        "cost": sum((cost for cost in costs.values() if cost), Decimal(0)),
+        "cost": sum(costs.values(), Cost()),
         "pull": pulls.get(chain.work_branch) if chain.one_request else None,
         "resumable": chain.status != Chain.Status.RUNNING,
         "tabs": listing.tabs(chain.project),

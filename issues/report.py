@@ -1,15 +1,13 @@
 """What the page of one session shows, to its view and to its socket."""
 
-from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Sum
 from django.template.loader import render_to_string
 
 from sandboxes import e2b
+from sandboxes.bill import bill
 from sandboxes.models import SessionConfig, Turn
-from usage.models import Entry
 
 from . import listing, sessions
 from .models import Issue, IssueSession, Question
@@ -37,18 +35,10 @@ def context(session: IssueSession) -> dict[str, Any]:
         "repeats": [issue for issue in issues if issue.duplicate_of_id],
         "questions": list(questions.prefetch_related("issues").order_by("pk")[:100]),
         "undecided": Question.UNDECIDED,
-        "cost": cost(session),
+        "bill": bill(sandbox, sandbox.turns.all(), sandbox.phases.all()) if sandbox else None,
         "outcome": sessions.outcome(session) if session.status == IssueSession.Status.DONE else "",
         "tabs": listing.tabs(session.project),
     }
-
-
-def cost(session: IssueSession) -> Decimal | None:
-    """Of its sandbox so far, as recorded in the ledger; None without any."""
-    if session.sandbox_id is None:
-        return None
-    total: Decimal | None = Entry.objects.filter(sandbox_id=session.sandbox_id).aggregate(total=Sum("cost"))["total"]
-    return total
 
 
 def made_with(config: SessionConfig) -> dict[str, Any]:

@@ -4,18 +4,18 @@ run ──> runs.launch ──> begun: the card is running ──> the run moves
 """
 
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.utils import timezone
 
 from codecourier.models import User
+from sandboxes import spending
+from sandboxes.price import Cost
 from sandboxes.turns import NotPossible
-from usage.models import Entry
 from workflows import runs
 from workflows.models import Run, Source, Workflow
 from workflows.reasons import Reason
@@ -121,8 +121,7 @@ def retry(issue: Issue, user: User) -> Run:
     return made
 
 
-def cost(issue: Issue) -> Decimal:
-    """What all its runs cost so far, as recorded in the ledger."""
-    numbers = list(issue.issue_runs.values_list("run_id", flat=True))
-    total: Decimal | None = Entry.objects.filter(run_id__in=numbers).aggregate(total=Sum("cost"))["total"]
-    return total or Decimal(0)
+def cost(issue: Issue) -> Cost:
+    """What all its runs cost so far."""
+    runs = set(issue.issue_runs.values_list("run_id", flat=True))
+    return sum((spent.total for spent in spending.of_runs(runs).values()), Cost())

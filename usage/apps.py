@@ -16,6 +16,7 @@ class UsageConfig(AppConfig):
         registries.pricers.append(import_string("usage.prices.tariff"))
         import_string("usage.panels.register")()
         registries.ledgers.append(import_string("usage.ledger.recorded"))
+        registries.removed.append(import_string("usage.ledger.removed"))
         import_string("usage.reactions.turn_moved")
         registries.refusals.append(import_string("usage.holding.refusal"))
         registries.admissions.append(import_string("usage.holding.admission"))

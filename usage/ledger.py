@@ -12,12 +12,14 @@ from itertools import groupby
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.utils import timezone
 
 from sandboxes import bill, metering
 from sandboxes.metering import Fact
 from sandboxes.models import Orphan, Sandbox, Turn
+from sandboxes.price import Cost
+from sandboxes.price import name as name_of
 
 from . import rollups
 from .models import Entry, Meter, Rate, Reservation
@@ -150,6 +152,19 @@ def recorded(sandboxes: Collection[int]) -> Mapping[str, Decimal | None]:
         # Of a fact that was corrected, the last row says what it costs now.
         if quantity > 0:
             found[fact] = cost
+    return found
+
+
+def removed(runs: Collection[int]) -> Mapping[int, tuple[Cost, int]]:
+    """What is in the ledger of runs for sandboxes that were deleted; see `registries.removed`."""
+    gone = ~Exists(Sandbox.objects.filter(pk=OuterRef("sandbox_id")))
+    rows = Entry.objects.filter(gone, run_id__in=runs).order_by().values_list("run_id", "service", "model")
+    tokens, bare = Sum("quantity", filter=~Q(metric__endswith="_seconds")), Count("pk", filter=Q(cost=None))
+    found = dict[int, tuple[Cost, int]]()
+    for run, service, model, usd, used, unpriced in rows.annotate(Sum("cost"), tokens=tokens, bare=bare):
+        cost, count = found.get(run, (Cost(), 0))
+        names = (name_of(service, model),) if unpriced else ()
+        found[run] = (cost + Cost(usd or Decimal(0), names), count + int(used or 0))
     return found
 
 

@@ -1,19 +1,16 @@
 """What a run cost, from the bills of its sandboxes: the same numbers as on their pages."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import reduce
-from operator import or_
 
-from django.db.models import Q
-
-from sandboxes.bill import Bill, Line, bills
+from sandboxes import spending
+from sandboxes.bill import Bill, Line
 from sandboxes.metering import BILLED
-from sandboxes.models import Sandbox
 from sandboxes.price import Cost
+from sandboxes.spending import Costs
 
 from .models import Run, StepRun
 
@@ -43,49 +40,14 @@ class Spent:
         return self.base - self.per_second * Decimal((self.since - moment).total_seconds())
 
 
-@dataclass
-class Costs:
-    """In all, and by sandbox; `per_second` is what ticks just now."""
-
-    total: Cost = field(default_factory=Cost)
-    by_sandbox: dict[int, Bill] = field(default_factory=dict)
-    tokens: int = 0
-
-    @property
-    def per_second(self) -> Decimal:
-        """USD that running machines cost each second."""
-        return sum((made.per_second for made in self.by_sandbox.values()), Decimal(0))
-
-
-def of(sandboxes: Iterable[Sandbox]) -> Costs:
-    """Of these sandboxes."""
-    return added(bills(list(sandboxes)).items())
-
-
-def added(made: Iterable[tuple[int, Bill]]) -> Costs:
-    """Of sandboxes with their bills."""
-    found = Costs()
-    for pk, one in made:
-        found.by_sandbox[pk] = one
-        found.total += one.total
-        found.tokens += one.taken + one.totals.get("output", 0)
-    return found
-
-
 def of_run(run: Run) -> Costs:
     """Of one run."""
-    return of(run.sandboxes.select_related("template"))
+    return of_runs([run])[run.pk]
 
 
 def of_runs(runs: Sequence[Run]) -> dict[int, Costs]:
-    """Of many by their ids, with a handful of questions however many they are."""
-    # Each by the index on labels, which knows what they contain.
-    theirs = reduce(or_, (Q(labels__contains={"run_id": run.pk}) for run in runs), Q(pk__in=[]))
-    sandboxes = list(Sandbox.objects.filter(theirs).select_related("template"))
-    made, mine = bills(sandboxes), defaultdict[int, list[int]](list)
-    for sandbox in sandboxes:
-        mine[sandbox.labels["run_id"]].append(sandbox.pk)
-    return {run.pk: added((pk, made[pk]) for pk in mine[run.pk]) for run in runs}
+    """Of many by their ids."""
+    return spending.of_runs([run.pk for run in runs])
 
 
 def of_rows(rows: Sequence[StepRun], bills: Mapping[int, Bill]) -> dict[int, Spent]:

@@ -16,6 +16,7 @@ from sandboxes.agents import AGENTS
 from sandboxes.bill import Bill, bills
 from sandboxes.models import Sandbox
 from sandboxes.publishing.buttons import buttons
+from sandboxes.spending import removed
 
 from . import answers, changes, costs, estimates, pipeline
 from .axis import axis
@@ -48,7 +49,7 @@ def page(run: Run, params: Mapping[str, str]) -> dict[str, Any]:
     row = pick(rows, params.get("step_run", ""))
     machines = machines_of(run)
     bill = bills([one for one in machines if one.labels.get("run_id") == run.pk])
-    spent = spending(rows, bill)
+    spent = spending(run, rows, bill)
     return {
         "run": run, "project": run.project, "row": row, "pinned": bool(row and params.get("step_run") == str(row.pk)),
         "units": pipeline.draw(run, rows, spent["by_row"], row), "spent": spent,
@@ -99,14 +100,16 @@ def machines_of(run: Run) -> list[Sandbox]:
     return list(rows.order_by("id"))
 
 
-def spending(rows: Sequence[StepRun], made: Mapping[int, Bill]) -> dict[str, Any]:
+def spending(run: Run, rows: Sequence[StepRun], made: Mapping[int, Bill]) -> dict[str, Any]:
     """What was spent: by row, by step with its machine, and in all."""
     by_row, by_step = costs.of_rows(rows, made), dict[tuple[str, int], costs.Spent]()
     for row in rows:
         key = (name_of(row), row.step)
         by_step[key] = by_step.get(key, costs.Spent()) + by_row.get(row.pk, costs.Spent())
-    total = sum(by_row.values(), costs.Spent())
-    return {"by_row": by_row, "by_step": [(name, cost) for (name, _), cost in by_step.items()], "total": total}
+    parts = [(name, cost) for (name, _), cost in by_step.items()]
+    for cost, tokens in removed([run.pk]).values():
+        parts.append(("Deleted sandboxes", costs.Spent(cost, tokens, cost.usd)))
+    return {"by_row": by_row, "by_step": parts, "total": sum((cost for _, cost in parts), costs.Spent())}
 
 
 def name_of(row: StepRun) -> str:

@@ -8,8 +8,7 @@ from django.http import QueryDict
 from django.template.loader import render_to_string
 
 from codecourier.models import Project
-from sandboxes import remarks
-from sandboxes.bill import bills
+from sandboxes import remarks, spending
 from sandboxes.models import PullRequest
 
 PAGE = 25
@@ -39,10 +38,10 @@ def listing(project: Project, params: QueryDict) -> dict[str, Any]:
     related = found.select_related("sandbox", "created_by")
     page = Paginator(related, PAGE).get_page(params.get("page"))
     shown = list(page.object_list)
-    costs = bills([row.sandbox for row in shown])
+    costs = spending.of_pulls(shown)
     for row in shown:
         row.sandbox.project = project
-        row.__dict__["cost"] = costs[row.sandbox_id].total
+        row.__dict__["cost"] = costs[row.pk]
     remarks.put([row.sandbox for row in shown])
     query = params.copy()
     query.pop("page", None)

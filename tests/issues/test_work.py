@@ -159,4 +159,4 @@ def test_the_cost_is_that_of_all_runs(started: Issue):
             key=str(number), fact="f", service="local", metric="input", activity="turn", quantity=2,
             price=Decimal("0.5"), cost=Decimal(1), run_id=run_id, at=now, day=now.date(),
         )  # fmt: skip
-    assert work.cost(started) == 2
+    assert work.cost(started).usd == 2

@@ -15,13 +15,14 @@ from django.test.utils import CaptureQueriesContext
 from codecourier import registries
 from codecourier.models import Project, User
 from codecourier.registries import Remark
+from codecourier.templatetags.portal import usd
 from sandboxes.checkpoints.store import Store
 from sandboxes.models import PullRequest, Sandbox, Template
 from tests.sandboxes.repositories import commit, git, make, write
 from tests.workflows import rows
 from tests.workflows.pages import workflow
-from usage import stock
-from workflows import runs
+from usage import ledger, stock
+from workflows import costs, runs
 from workflows.models import Run, StepRun
 
 EVIL = "<script>alert(1)</script>"
@@ -290,6 +291,25 @@ def test_the_costs_of_the_steps_are_the_cost_of_the_run(member_client: Client, p
     assert "0.0198" in cost
 
 
+def test_a_deleted_sandbox_takes_no_money_with_it(member_client: Client, project: Project, claude: Template):
+    stock.rates()
+    run = rows.make_run(project, status="completed", work_branch="codecourier/mended")
+    first, second = rows.step(run, claude), rows.step(run, claude, 1, began=10, answer=rows.verdict(False))
+    assert first.sandbox
+    assert second.sandbox
+    PullRequest.objects.create(
+        project=project, sandbox=second.sandbox, branch=run.work_branch, title="Mended", status="open", number=7
+    )
+    was = usd(costs.of_run(run).total.usd)
+    places = [f"runs/{run.pk}/", "runs/", "", "pull-requests/"]
+    assert all(was in member_client.get(f"/p/rocket/{place}").content.decode() for place in places)
+    ledger.meter(first.sandbox.pk)
+    first.sandbox.delete()
+    assert all(was in member_client.get(f"/p/rocket/{place}").content.decode() for place in places)
+    spent = plain(part(page(member_client, run), "facts"))
+    assert "Deleted sandboxes 11,400 $0.0198" in spent
+
+
 # --- who may, and what is never trusted ---
 
 
@@ -474,7 +494,7 @@ def test_its_queries_do_not_grow_with_its_steps(member_client: Client, project: 
 
     small, big = large(project, claude, 1, 2), large(project, claude, 3, 3)
     page(member_client, small)
-    assert queries(small) == queries(big) <= 20
+    assert queries(small) == queries(big) <= 21
 
 
 def test_fifty_candidates_are_there_soon(member_client: Client, project: Project, claude: Template):
