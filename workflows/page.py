@@ -107,8 +107,9 @@ def spending(run: Run, rows: Sequence[StepRun], made: Mapping[int, Bill]) -> dic
         key = (name_of(row), row.step)
         by_step[key] = by_step.get(key, costs.Spent()) + by_row.get(row.pk, costs.Spent())
     parts = [(name, cost) for (name, _), cost in by_step.items()]
-    for cost, tokens in removed([run.pk]).values():
-        parts.append(("Deleted sandboxes", costs.Spent(cost, tokens, cost.usd)))
+    if any(row.started_at and not row.sandbox_id for row in rows):
+        for cost, tokens in removed([run.pk]).values():
+            parts.append(("Deleted sandboxes", costs.Spent(cost, tokens, cost.usd)))
     return {"by_row": by_row, "by_step": parts, "total": sum((cost for _, cost in parts), costs.Spent())}
 
 

@@ -494,7 +494,7 @@ def test_its_queries_do_not_grow_with_its_steps(member_client: Client, project: 
 
     small, big = large(project, claude, 1, 2), large(project, claude, 3, 3)
     page(member_client, small)
-    assert queries(small) == queries(big) <= 21
+    assert queries(small) == queries(big) <= 20
 
 
 def test_fifty_candidates_are_there_soon(member_client: Client, project: Project, claude: Template):
