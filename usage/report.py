@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from codecourier import registries
 from codecourier.models import Project, User
-from sandboxes.models import Kind, PullRequest, Sandbox
+from sandboxes.agents import AGENTS
+from sandboxes.models import Kind, PullRequest, Sandbox, Turn
 
 from . import running
 from .filters import DIMENSIONS, NONE, NUMBERS, Asked
@@ -237,7 +238,20 @@ def worth(asked: Asked) -> dict[str, Any]:
         "per_merged": per_merged(asked),
         "per_approved": (approved, usd / approved if approved else None),
         "iterations": lines,
+        "untold": untold(asked),
     }
+
+
+def untold(asked: Asked) -> int | None:
+    """How many turns began whose agents never told what they used; None where the report is of a part of the work."""
+    if asked.chosen:
+        return None
+    tools = [tool for tool, agent in AGENTS.items() if agent.structured]
+    rows = Turn.objects.filter(
+        usage__isnull=True, job__isnull=False, started_at__gte=asked.start, started_at__lt=asked.end
+    )
+    rows = rows.filter(sandbox__tool__in=tools).exclude(status__in=Turn.OPEN)
+    return (rows.filter(sandbox__project=asked.project) if asked.project else rows).count()
 
 
 def run_sums(asked: Asked) -> QuerySet[RunSum]:

@@ -78,6 +78,8 @@ class Turn(Lifecycle):
         constraints = [
             models.UniqueConstraint(fields=["sandbox"], condition=Q(status="running"), name="one_running_turn")
         ]
+        # Those of whose use nobody knows are counted by when they began.
+        indexes = [models.Index(fields=["started_at"], condition=Q(usage__isnull=True), name="turn_untold")]
 
     def __str__(self) -> str:
         return f"turn {self.pk} of sandbox {self.sandbox_id}"

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from codecourier import registries
 from codecourier.models import Project, User
-from sandboxes.models import PullRequest, Template
+from sandboxes.models import Job, PullRequest, Template, Turn
 from tests.conftest import person, signed_in
 from tests.sandboxes.pages import make
 from usage import budgets, holding, report, rollups
@@ -284,6 +284,30 @@ def test_runs_iterations_and_pull_requests_have_their_price(
     assert 'href="/p/rocket/runs/9/"' in text.content.decode()
     assert "$2.75" in text.content.decode()
     assert "<html" not in text.content.decode()
+
+
+def test_turns_that_nobody_counted_are_said(member_client: Client, project: Project, template: Template):
+    tools = {tool: Template.objects.create(slug=tool, name=tool, tool=tool, image=tool) for tool in ("claude", "codex")}
+
+    def turn(of: Template, at: datetime, **fields: Any) -> None:
+        sandbox = make(project, of, "killed")
+        job = Job.objects.create(sandbox=sandbox, kind="turn", status="exited")
+        told = {"prompt": "x", "job": job, "status": "interrupted", "started_at": at, **fields}
+        Turn.objects.create(sandbox=sandbox, **told)
+
+    def said(query: str) -> str:
+        return " ".join(page(member_client, f"/p/rocket/usage/worth/?{query}").split())
+
+    turn(tools["claude"], NOW)
+    turn(tools["claude"], NOW, usage={"claude-opus-5-5": {"input": 1}})
+    turn(template, NOW)
+    days = "from=2026-11-01&until=2026-11-30"
+    assert "1 turn was never counted." in said(days)
+    turn(tools["codex"], NOW)
+    turn(tools["codex"], NOW - timedelta(days=40))
+    assert "2 turns were never counted." in said(days)
+    assert "never counted" not in said(f"{days}&model=gpt-5")
+    assert "never counted" not in said("from=2026-11-11&until=2026-11-30")
 
 
 def test_what_runs_now_is_shown_beside_what_is_recorded(member_client: Client, project: Project, template: Template):
