@@ -161,6 +161,20 @@
     for (const field of stuck) field.disabled = false;
   }
 
+  // What was typed before the page's scripts ran, or kept by the browser over a reload, is seen by what shows it.
+  function catchUp() {
+    for (const part of all("[hx-include^='#']")) {
+      const form = document.querySelector(part.getAttribute("hx-include"));
+      const fields = all("input, textarea, select", form);
+      if (fields.some(differs)) form.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+  }
+
+  function differs(field) {
+    if (field.matches("select")) return all("option", field).some((one) => one.selected !== one.defaultSelected);
+    return field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+  }
+
   function change(event) {
     const form = event.target.form;
     if (form?.matches("[data-autosubmit]") && !event.target.matches("[type=search]")) sendFilters(form);
@@ -220,6 +234,7 @@
   document.addEventListener("htmx:sendError", failed);
   document.addEventListener("htmx:wsAfterMessage", () => (tick(), countChosen()));
   window.addEventListener("pageshow", enableAll);
+  window.addEventListener("pageshow", catchUp);
   setInterval(tick, 1000);
   tick();
   countChosen();

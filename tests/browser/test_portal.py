@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from codecourier.models import Notification, Project, User
 from sandboxes import fleet, turns
@@ -231,3 +231,15 @@ def test_a_list_of_a_thousand_still_opens(page: Page, sandbox: Sandbox, project:
     expect(page.locator("#rows tbody tr")).to_have_count(50)
     page.get_by_role("link", name="Next").click()
     expect(page.get_by_text("51 to 100 of 1001")).to_be_visible()
+
+
+def test_what_is_typed_before_the_scripts_run_is_summed_up_too(page: Page, sandbox: Sandbox):
+    held: list[Route] = []
+    page.route("**/htmx*.js", lambda route: held.append(route))
+    with page.expect_request("**/htmx*.js"):
+        page.goto("/p/rocket/sandboxes/new/", wait_until="commit")
+    page.get_by_label("Memory (MB)").fill("4096")
+    expect(page.locator("#summary")).not_to_contain_text("4096")
+    for route in held:
+        route.continue_()
+    expect(page.locator("#summary")).to_contain_text("2 CPU, 4096 MB")
