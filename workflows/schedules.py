@@ -30,10 +30,16 @@ def look(schedule: Schedule, now: datetime) -> None:
     """Do what is due of a schedule that is leased to the caller."""
     if schedule.paused_at or rest(schedule, now):
         return
-    start_waiting(schedule, now)
-    if schedule.next_at and schedule.next_at <= now:
+    with transaction.atomic():
+        # Somebody may start it by hand, or pause it, at this very moment.
+        schedule.refresh_from_db(from_queryset=Schedule.objects.select_for_update())
+        if schedule.paused_at:
+            return
+        start_waiting(schedule, now)
+        if not schedule.next_at or schedule.next_at > now:
+            return
         come_round(schedule, now)
-        rest(schedule, now)
+    rest(schedule, now)
 
 
 def come_round(schedule: Schedule, now: datetime) -> None:
@@ -43,11 +49,10 @@ def come_round(schedule: Schedule, now: datetime) -> None:
     after = timing.times(schedule.rule, planned)
     missed = len(list(islice(takewhile(lambda moment: moment <= now, after), MOST_MISSED)))
     note = f"{missed} more time{'s' if missed > 1 else ''} passed while the portal was down. " if missed else ""
-    with transaction.atomic():
-        fire(schedule, planned, now, note)
-        schedule.plan(now)
-        schedule.save(update_fields=["next_at", "due_at"])
-        schedule.nudge()
+    fire(schedule, planned, now, note)
+    schedule.plan(now)
+    schedule.save(update_fields=["next_at", "due_at"])
+    schedule.nudge()
 
 
 def fire(schedule: Schedule, planned: datetime, now: datetime, note: str = "") -> Firing:
@@ -90,11 +95,10 @@ def start_waiting(schedule: Schedule, now: datetime) -> None:
     row = schedule.firings.filter(outcome=F.WAITING).first()
     if row is None or schedule.runs.active().exists():
         return
-    with transaction.atomic():
-        row.schedule, row.at = schedule, now
-        start(row)
-        row.save()
-        schedule.nudge()
+    row.schedule, row.at = schedule, now
+    start(row)
+    row.save()
+    schedule.nudge()
 
 
 def rest(schedule: Schedule, now: datetime) -> bool:
