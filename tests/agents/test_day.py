@@ -282,7 +282,7 @@ def check_pages(played: Day, run: Run, costs: dict[Sandbox, Decimal]) -> None:
                 assert sum((Decimal(row["cost"]) for row in rows), Decimal(0)) == TOTAL
         for sandbox, cost in costs.items():
             assert usd(cost) in page(f"{slug}/sandboxes/{sandbox.pk}/")
-        for address in (f"{slug}/runs/{run.pk}/", f"{slug}/runs/", f"{slug}/"):
+        for address in (f"{slug}/runs/{run.pk}/", f"{slug}/runs/", f"{slug}/", f"{slug}/pull-requests/"):
             assert usd(OF_RUN) in page(address), address
 
 
