@@ -211,5 +211,7 @@ def unclaimed(orphan: Orphan) -> Iterator[Fact]:
 
 
 def claimed(orphan: Orphan, _: Fact) -> dict[str, Any]:
-    """Whose it would have been."""
-    return labels(orphan.sandbox, None) if orphan.sandbox else {}
+    """Whose it would have been; no run asked for it, and none costs more for it than its page says."""
+    if orphan.sandbox is None:
+        return {}
+    return {**labels(orphan.sandbox, None), "run_id": None, "step": "", "iteration": None, "candidate": ""}

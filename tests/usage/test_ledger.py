@@ -230,13 +230,14 @@ def test_what_is_deleted_keeps_its_money(rates: None, project: Project, owner: U
 
 
 def test_a_machine_that_nobody_claimed_costs_until_it_was_found(rates: None, project: Project, owner: User):
-    sandbox = machine(project, "claude", "killed", created_by=owner)
+    sandbox = machine(project, "claude", "killed", created_by=owner, labels={"run_id": 7, "iteration": 1})
     for number, of in enumerate((sandbox, None)):
         Orphan.objects.create(what="machine", provider="e2b", provider_id=f"lost-{number}", sandbox=of, cpu=2,
                               memory_mb=1536, seconds=1000, found_at=at("12:10"), done="Killed.")  # fmt: skip
     assert [ledger.orphans(), ledger.orphans()] == [8, 0]
     each = 400 * MACHINE_BEFORE + 600 * MACHINE_AFTER
     assert total(activity="orphan", project=project) == total(activity="orphan", project=None) == each
+    assert total(run_id=7) == 0
 
 
 def sums() -> list[Any]:
