@@ -92,7 +92,7 @@ def issue_pages(project: Project, owner: User, sandbox: Sandbox, flow: Workflow)
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", [pytest.param("light", marks=pytest.mark.long), "dark"])
 def test_axe_finds_nothing_serious_on_any_page(
     browser: Browser, web: Web, owner: User, paths: list[str], theme: str
 ) -> None:

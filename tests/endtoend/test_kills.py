@@ -123,6 +123,7 @@ def test_a_second_relay_takes_over_within_its_lease(stack: Stack, project: Proje
     end(sandbox)
 
 
+@pytest.mark.long
 def test_nothing_is_lost_when_every_process_is_killed_in_turn(stack: Stack, project: Project) -> None:
     sandbox = stack.launch(project, LONG)
     job = printing(sandbox)
@@ -156,6 +157,7 @@ def test_a_web_process_that_is_told_to_end_has_browsers_come_back(stack: Stack) 
     stack.kill("web")
 
 
+@pytest.mark.long
 def test_a_worker_killed_inside_the_boot_costs_seconds_not_the_sandbox(stack: Stack, project: Project) -> None:
     steps = ["create", "setup-script", "inject"]
     made = [stack.launch(project, "echo done", setup_script="echo set up") for _ in steps]
