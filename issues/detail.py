@@ -8,10 +8,11 @@ from typing import Any
 from django.http import QueryDict
 from django.template.loader import render_to_string
 
+from sandboxes.price import Cost
 from workflows import listing as run_listing
 from workflows.models import Run
 
-from . import answering, listing, work
+from . import answering, listing
 from .forms import RunForm
 from .models import Issue, Priority
 
@@ -34,7 +35,7 @@ def context(issue: Issue, params: QueryDict | None = None, form: RunForm | None 
     project = issue.project
     found = list(Run.objects.filter(issue_runs__issue=issue).select_related("workflow", "created_by").order_by("-pk"))
     runs = found[:RECENT_RUNS]
-    run_listing.dress(project, runs)
+    run_listing.dress(project, found)
     initial = {"prompt": issue.prompt, "request_key": secrets.token_hex(16)}
     repeats = Issue.objects.defer("search", "words").filter(duplicate_of=issue, status=Issue.Status.NEW)
     return {
@@ -42,7 +43,8 @@ def context(issue: Issue, params: QueryDict | None = None, form: RunForm | None 
         "issue": issue,
         "form": form or RunForm(project, initial=initial),
         "runs": runs,
-        "cost": work.cost(issue),
+        "cost": sum((run.__dict__["costs"].total for run in found), Cost()),
+        "all_runs": len(found),
         "duplicates": list(repeats.select_related("session").order_by("-similarity")[:20]),
         "questions": list(issue.questions.order_by("-pk")[:50]),
         "approved": len(answering.approved([issue])),

@@ -13,8 +13,6 @@ from django.db.models import Q
 from django.utils import timezone
 
 from codecourier.models import User
-from sandboxes import spending
-from sandboxes.price import Cost
 from sandboxes.turns import NotPossible
 from workflows import runs
 from workflows.models import Run, Source, Workflow
@@ -119,9 +117,3 @@ def retry(issue: Issue, user: User) -> Run:
     made = run(issue, user, workflow, prompt=last.prompt, branch=last.branch)
     Note.add(issue, user, f"Tried again with {workflow}")
     return made
-
-
-def cost(issue: Issue) -> Cost:
-    """What all its runs cost so far."""
-    runs = set(issue.issue_runs.values_list("run_id", flat=True))
-    return sum((spent.total for spent in spending.of_runs(runs).values()), Cost())

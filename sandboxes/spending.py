@@ -1,7 +1,6 @@
 """What several sandboxes cost together: those of a run, which are what a pull request of it cost as well."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
@@ -10,28 +9,17 @@ from django.db.models import Q
 
 from codecourier import registries
 
-from .bill import Bill, bills
+from .bill import bills
 from .models import PullRequest, Sandbox
 from .price import Cost
 
 
 @dataclass
 class Costs:
-    """In all, with what sandboxes used that are there no more, and by sandbox."""
+    """In all, with what sandboxes used that are there no more."""
 
     total: Cost = field(default_factory=Cost)
-    by_sandbox: dict[int, Bill] = field(default_factory=dict)
     tokens: int = 0
-
-
-def added(made: Iterable[tuple[int, Bill]]) -> Costs:
-    """Of sandboxes with their bills."""
-    found = Costs()
-    for pk, one in made:
-        found.by_sandbox[pk] = one
-        found.total += one.total
-        found.tokens += one.taken + one.totals.get("output", 0)
-    return found
 
 
 def of_runs(runs: Collection[int]) -> dict[int, Costs]:
@@ -39,10 +27,11 @@ def of_runs(runs: Collection[int]) -> dict[int, Costs]:
     # Each by the index on labels, which knows what they contain.
     theirs = reduce(or_, (Q(labels__contains={"run_id": run}) for run in runs), Q(pk__in=[]))
     sandboxes = list(Sandbox.objects.filter(theirs).select_related("template"))
-    made, mine = bills(sandboxes), defaultdict[int, list[int]](list)
+    made, found = bills(sandboxes), {run: Costs() for run in runs}
     for sandbox in sandboxes:
-        mine[sandbox.labels["run_id"]].append(sandbox.pk)
-    found = {run: added((pk, made[pk]) for pk in mine[run]) for run in runs}
+        costs, one = found[sandbox.labels["run_id"]], made[sandbox.pk]
+        costs.total += one.total
+        costs.tokens += one.taken + one.totals.get("output", 0)
     for run, (cost, tokens) in removed(runs).items():
         found[run].total += cost
         found[run].tokens += tokens

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from codecourier.models import Project, User
-from issues import answering, work
+from issues import answering, detail, work
 from issues.models import Issue, Question
 from sandboxes.turns import NotPossible
 from tests.issues.workflows import end_run, script
@@ -157,4 +157,4 @@ def test_the_cost_is_that_of_all_runs(started: Issue):
             key=str(number), fact="f", service="local", metric="input", activity="turn", quantity=2,
             price=Decimal("0.5"), cost=Decimal(1), run_id=run_id, at=now, day=now.date(),
         )  # fmt: skip
-    assert work.cost(started).usd == 2
+    assert detail.context(started)["cost"].usd == 2
