@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -31,6 +30,26 @@ READY_SECONDS = 90.0
 WATCH_SECONDS = 0.5
 
 type Say = Callable[[str], None]
+
+
+class Stop:
+    """Whether a signal asked us to stop.
+
+    Its handler takes no lock, as an event's would: Ctrl-C comes twice, from the terminal and from `uv run`, and the
+    second one interrupts the handling of the first.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it was asked for, now or within that time."""
+        if not self.asked:
+            time.sleep(seconds)
+        return self.asked
 
 
 @dataclass(frozen=True)
@@ -108,7 +127,7 @@ def _prepare(url: str, say: Say) -> str:
     return link
 
 
-def _run(options: Options, known: Stack, stopping: threading.Event, link: str, say: Say) -> None:
+def _run(options: Options, known: Stack, stopping: Stop, link: str, say: Say) -> None:
     """Start everything, announce it once it answers, look after it, and stop it in order."""
     planned = programs(known, options.host, int(known.url.rpartition(":")[2]), options.workers)
     width = max(len(program.name) for program in planned)
@@ -121,7 +140,7 @@ def _run(options: Options, known: Stack, stopping: threading.Event, link: str, s
         say("Stopping ...")
 
 
-def _await_answers(supervisor: Supervisor, known: Stack, stopping: threading.Event) -> None:
+def _await_answers(supervisor: Supervisor, known: Stack, stopping: Stop) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while not known.ready and not stopping.wait(0.05):
         _record(supervisor, known)
@@ -180,14 +199,10 @@ def _welcome(known: Stack, link: str) -> str:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that is set by the signals that ask us to stop."""
-    stopping = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopping.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+def _stop_signals() -> Iterator[Stop]:
+    """What the signals set that ask us to stop."""
+    stopping = Stop()
+    before = {number: signal.signal(number, stopping) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield stopping
     finally:

@@ -199,6 +199,35 @@ def _answers(url: str) -> bool:
         return False
 
 
+# Says when it listens, and ends when it is told to by other means than signals.
+LISTEN = """
+import sys
+from codecourier.up import _stop_signals
+with _stop_signals() as stopping:
+    print("listening", flush=True)
+    sys.stdin.readline()
+    assert stopping.wait(0)
+    print("asked", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_signal_that_comes_while_another_is_handled_holds_nothing_up() -> None:
+    # The terminal tells both of them of Ctrl-C, and uv passes on what it is told.
+    argv = [sys.executable, "manage.py", "shell", "-v", "0", "-c", LISTEN]
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdin
+        assert listener.stdout
+        assert listener.stdout.readline() == "listening\n"
+        for number in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] * 3000:
+            listener.send_signal(number)
+        try:
+            said, _ = listener.communicate("\n\n", timeout=30)
+        finally:
+            listener.kill()
+        assert said == "asked\n"
+
+
 def test_a_busy_port_is_named_with_the_option_to_choose_another() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
