@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.core.cache import cache
 from django.test import Client
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -38,12 +37,6 @@ def django_db_modify_db_settings(django_db_blocker: Any) -> Iterator[None]:
         test = {"NAME": f"{embedded_postgres.PREFIX}{os.getpid()}", "TEMPLATE": template}
         settings.DATABASES["default"].setdefault("TEST", {}).update(test)
         yield
-
-
-@pytest.fixture(autouse=True)
-def nothing_cached() -> None:
-    """What was due once in a while, or asked too often, in another test is no matter of this one."""
-    cache.clear()
 
 
 @pytest.fixture

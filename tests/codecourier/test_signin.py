@@ -5,6 +5,7 @@ import time
 
 import pytest
 from allauth.mfa.totp.internal import auth as totp
+from django.core.cache import cache
 from django.core.mail import EmailMessage
 from django.test import Client
 from django.urls import reverse
@@ -22,6 +23,11 @@ def now() -> int:
 
 def enter(client: Client, email: str, password: str, **more: str):
     return client.post(SIGN_IN, {"login": email, "password": password, **more})
+
+
+@pytest.fixture(autouse=True)
+def no_attempts_yet():
+    cache.clear()
 
 
 def test_address_in_any_case_and_password_let_in(client: Client, member: User):

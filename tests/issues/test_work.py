@@ -97,6 +97,7 @@ def test_a_card_goes_where_its_run_went(started: Issue, follow: Follow, status: 
 
 
 def test_a_card_whose_run_is_gone_fails_by_the_sweep(started: Issue):
+    cache.clear()
     Run.objects.all().delete()
     assert work.sweep() == 0  # a moment is left to the reactions
     cache.clear()
@@ -107,6 +108,7 @@ def test_a_card_whose_run_is_gone_fails_by_the_sweep(started: Issue):
 
 
 def test_the_sweep_finds_what_no_reaction_told(started: Issue):
+    cache.clear()
     assert started.run
     end_run(started.run)
     OrmQ.objects.all().delete()
