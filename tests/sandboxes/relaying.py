@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -129,13 +130,23 @@ def running_sandbox(project: Project, template: Template) -> Sandbox:
 @asynccontextmanager
 async def relaying() -> AsyncIterator[Relay]:
     """A relay that runs as long as the block."""
-    relay = Relay()
+    relay, others = Relay(), sweepers()
     task = asyncio.create_task(relay.run())
+    await asyncio.sleep(0)
+    mine = sweepers() - others
     try:
         yield relay
     finally:
         relay.stopping.set()
         await task
+        # A relay does not wait for a chore to end; the next test's tables must not get what it writes.
+        for thread in mine:
+            await asyncio.to_thread(thread.join)
+
+
+def sweepers() -> set[threading.Thread]:
+    """The threads of relays that sweep."""
+    return {thread for thread in threading.enumerate() if thread.name == "sweep"}
 
 
 async def until(look: Callable[[], Awaitable[object]], seconds: float = 30) -> None:
